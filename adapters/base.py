@@ -1,0 +1,147 @@
+"""What a provider module must say. One file, one class, one provider: `adapters/<name>.py`.
+
+The smallest adapter names itself and parses a row:
+
+    class Acme(Adapter):
+        "Acme Cloud's public price list."
+        name, title, website = "acme", "Acme Cloud", "https://acme.example"
+        base_url, catalogue_path = "https://api.acme.example", "/v1/prices"
+        sample = {"plans": [...]}
+
+        def rows(self, page): return page["plans"]
+        def parse(self, row): yield self.listed(sku=row["id"], gpu=row["gpu"], price_per_hour=row["usd"])
+
+Everything else (sync job, retries, breaker, limits, health, published table, contract tests) follows from the class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from market.errors import ProviderFailed
+from market.offers import Offer, PriceSource, Unlistable, clean_text, listed, listed_tokens
+
+if TYPE_CHECKING:
+    from adapters.transport import ProviderClient
+
+
+@dataclass(slots=True)
+class SyncReport:
+    """What one pass over a provider saw: rows read, offers made, rows refused by reason, warnings for people."""
+
+    provider: str
+    rows: int = 0
+    offers: int = 0
+    rejects: dict[str, int] = field(default_factory=dict)
+    unknown_gpus: set[str] = field(default_factory=set)
+    warnings: list[str] = field(default_factory=list)
+    complete: bool = True
+
+    def reject(self, reason: str) -> None:
+        """Count one refused row under its reason."""
+        self.rejects[reason] = self.rejects.get(reason, 0) + 1
+
+
+class Adapter:
+    """One provider. Class attributes say what it is; `pages`, `rows` and `parse` say how its answers become offers."""
+
+    name: ClassVar[str] = ""
+    """The slug used in offer ids, settings and the command line."""
+    title: ClassVar[str] = ""
+    website: ClassVar[str] = ""
+    base_url: ClassVar[str] = ""
+    """Scheme and host of the API; empty for a provider known from its published table alone."""
+    extra_hosts: ClassVar[tuple[str, ...]] = ()
+    """Further hosts the adapter may be redirected to or must call."""
+    catalogue_path: ClassVar[str] = ""
+    source_url: ClassVar[str] = ""
+    """The page a person opens to check a price; `base_url + catalogue_path` when empty."""
+    price_source: ClassVar[PriceSource] = "live_api"
+    interval: ClassVar[timedelta] = timedelta(minutes=5)
+    stale_after: ClassVar[timedelta] = timedelta(minutes=30)
+    drop_after: ClassVar[timedelta] = timedelta(days=7)
+    secrets: ClassVar[tuple[str, ...]] = ()
+    """Environment names it needs to read prices; empty means keyless."""
+    per_second: ClassVar[float] = 5.0
+    concurrency: ClassVar[int] = 4
+    max_body_bytes: ClassVar[int] = 32 * 1024 * 1024
+    timeout_seconds: ClassVar[float] = 20.0
+    notice: ClassVar[str] = ""
+    """A dated truth about the provider that people should read beside its offers (defunct, free quota, no stock)."""
+    sample: ClassVar[Any] = None
+    """An answer of the API for the contract test; longer ones live in `tests/samples/<name>.json`."""
+
+    def __init__(self, client: ProviderClient, now: datetime | None = None) -> None:
+        self.client = client
+        self.now = now or datetime.now(UTC)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether there is an API to ask at all."""
+        return bool(self.base_url and type(self).parse is not Adapter.parse)
+
+    async def pages(self) -> AsyncIterator[Any]:
+        """The decoded answers of the API, one by one; one plain GET unless overridden."""
+        yield await self.client.get_json(self.base_url + self.catalogue_path)
+
+    def rows(self, page: Any) -> Iterable[Any]:
+        """The rows of one answer."""
+        return page  # type: ignore[no-any-return]
+
+    def parse(self, row: Any) -> Iterable[Offer]:
+        """The offers of one row. KeyError, TypeError, ValueError and Unlistable refuse the row, never the page."""
+        raise ProviderFailed(f"`{self.name}` has no API to read prices from.")
+
+    async def offers(self, report: SyncReport) -> AsyncIterator[Offer]:
+        """Every offer the API has now, counted in `report`; a page that is not what it should be raises ProviderFailed."""
+        async for page in self.pages():
+            for offer in self.read(page, report):
+                yield offer
+
+    def read(self, page: Any, report: SyncReport) -> Iterator[Offer]:
+        """The offers of one answer; bad rows are counted and left out."""
+        try:
+            rows = iter(self.rows(page))
+        except (KeyError, TypeError, AttributeError, ValueError) as problem:
+            raise ProviderFailed(
+                f"`{self.name}` answered in a shape we do not know ({type(problem).__name__}).",
+                next_step="Its last known offers stay; the adapter needs a look if this goes on.",
+            ) from problem
+        for row in rows:
+            report.rows += 1
+            try:
+                for offer in self.parse(row):
+                    report.offers += 1
+                    if offer.gpu is None and offer.gpu_raw:
+                        report.unknown_gpus.add(offer.gpu_raw)
+                    yield offer
+            except Unlistable as refusal:
+                report.reject(str(refusal))
+            except (KeyError, TypeError, AttributeError, ValueError, IndexError, InvalidOperation) as problem:
+                report.reject(f"unreadable row ({type(problem).__name__})")
+
+    def listed(self, *, sku: str, gpu: str, price_per_hour: object, **facts: Any) -> Offer:
+        """`market.offers.listed` with what is the same for every row of this provider."""
+        facts.setdefault("price_source", self.price_source)
+        facts.setdefault("price_as_of", self.now)
+        facts.setdefault("source_url", self.source_url or self.base_url + self.catalogue_path)
+        return listed(
+            provider=self.name, sku=sku, gpu=gpu, price_per_hour=price_per_hour, seen_at=self.now, **facts
+        )
+
+    def listed_tokens(self, *, model: str, **facts: Any) -> Offer:
+        """`market.offers.listed_tokens` likewise."""
+        facts.setdefault("source_url", self.source_url or self.base_url + self.catalogue_path)
+        return listed_tokens(provider=self.name, model=model, price_as_of=self.now, seen_at=self.now, **facts)
+
+
+def cents(value: object) -> object:
+    """A price in cents as dollars, for the providers that count so."""
+    return None if value is None else Decimal(str(value)) / 100
+
+
+__all__ = ["Adapter", "Offer", "SyncReport", "Unlistable", "cents", "clean_text"]

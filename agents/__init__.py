@@ -1,0 +1,1 @@
+"""The chat agent, and the model's part of reading plain words."""

@@ -1,0 +1,1 @@
+"""The marketplace itself: offers, names, places, money, the catalogue and its snapshot."""

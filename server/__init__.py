@@ -1,0 +1,1 @@
+"""The doors: MCP, HTTP, the command line, and the composition root that builds everything once."""

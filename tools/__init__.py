@@ -1,0 +1,1 @@
+"""Capabilities: the only thing a door may call, each declared once."""
