@@ -37,7 +37,12 @@ def discover() -> tuple[dict[str, type[Adapter]], tuple[Broken, ...]]:
             broken.append(Broken(module_info.name, f"{type(problem).__name__}: {problem}"))
             continue
         for value in vars(module).values():
-            if not (isinstance(value, type) and issubclass(value, Adapter) and value.__module__ == module.__name__ and value.name):
+            if not (
+                isinstance(value, type)
+                and issubclass(value, Adapter)
+                and value.__module__ == module.__name__
+                and value.name
+            ):
                 continue
             if value.name in found:
                 raise TypeError(f"two adapters are called {value.name!r}")

@@ -129,9 +129,7 @@ class Adapter:
         facts.setdefault("price_source", self.price_source)
         facts.setdefault("price_as_of", self.now)
         facts.setdefault("source_url", self.source_url or self.base_url + self.catalogue_path)
-        return listed(
-            provider=self.name, sku=sku, gpu=gpu, price_per_hour=price_per_hour, seen_at=self.now, **facts
-        )
+        return listed(provider=self.name, sku=sku, gpu=gpu, price_per_hour=price_per_hour, seen_at=self.now, **facts)
 
     def listed_tokens(self, *, model: str, **facts: Any) -> Offer:
         """`market.offers.listed_tokens` likewise."""

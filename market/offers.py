@@ -18,7 +18,15 @@ from market.money import MILLIONTH, amount, in_usd
 
 Availability = Literal["available", "limited", "unavailable", "unknown"]
 Pricing = Literal[
-    "on_demand", "spot", "reserved_1w", "reserved_1m", "reserved_3m", "reserved_6m", "reserved_1y", "reserved_3y", "token"
+    "on_demand",
+    "spot",
+    "reserved_1w",
+    "reserved_1m",
+    "reserved_3m",
+    "reserved_6m",
+    "reserved_1y",
+    "reserved_3y",
+    "token",
 ]
 PriceSource = Literal["live_api", "price_list", "static_table", "marketplace", "token_equivalent"]
 BillingUnit = Literal["second", "minute", "hour", "month", "token"]
