@@ -10,6 +10,7 @@
     ├── TooLarge               TOO_LARGE             413   send or ask for less
     ├── RateLimited            RATE_LIMITED          429   wait as long as it says
     ├── ProviderFailed         PROVIDER_ERROR        502   try again, or another provider
+    │   └── ProviderRefused    PROVIDER_ERROR        502   set the key or mend the adapter; a retry changes nothing
     ├── Unavailable            SERVICE_UNAVAILABLE   503   try again
     │   └── StorageFailed      STORAGE_UNAVAILABLE   503   repair the data folder, run `gpubroker doctor`
     └── InternalFault          INTERNAL_ERROR        500   report the trace id
@@ -110,6 +111,12 @@ class ProviderFailed(BrokerError):
     code = "PROVIDER_ERROR"
     status = 502
     retryable = True
+
+
+class ProviderRefused(ProviderFailed):
+    """A provider is up but will not answer this (key, path), or leads where we do not go."""
+
+    retryable = False
 
 
 class Unavailable(BrokerError):
