@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from adapters.breaker import BreakerPolicy
 from market.errors import ProviderFailed
 from market.offers import Offer, PriceSource, Unlistable, clean_text, listed, listed_tokens
 
@@ -70,6 +71,8 @@ class Adapter:
     concurrency: ClassVar[int] = 4
     max_body_bytes: ClassVar[int] = 32 * 1024 * 1024
     timeout_seconds: ClassVar[float] = 20.0
+    """For one call with all its retries; of a streamed answer, the longest silence."""
+    breaker: ClassVar[BreakerPolicy] = BreakerPolicy()
     notice: ClassVar[str] = ""
     """A dated truth about the provider that people should read beside its offers (defunct, free quota, no stock)."""
     sample: ClassVar[Any] = None
@@ -79,10 +82,23 @@ class Adapter:
         self.client = client
         self.now = now or datetime.now(UTC)
 
+    @classmethod
+    def has_api(cls) -> bool:
+        """Whether there is an API to ask at all."""
+        reads = cls.parse is not Adapter.parse or cls.read is not Adapter.read or cls.offers is not Adapter.offers
+        return bool(cls.base_url) and reads
+
     @property
     def is_live(self) -> bool:
-        """Whether there is an API to ask at all."""
-        return bool(self.base_url and type(self).parse is not Adapter.parse)
+        """`has_api`, of an instance."""
+        return self.has_api()
+
+    @classmethod
+    def published(cls, now: datetime) -> Iterator[Offer]:
+        """The provider's dated list prices shipped with the product: a start without network, never called live."""
+        from adapters.published import published
+
+        return published(cls, now)
 
     async def pages(self) -> AsyncIterator[Any]:
         """The decoded answers of the API, one by one; one plain GET unless overridden."""
