@@ -10,15 +10,27 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, cast
+from typing import ClassVar, cast
 
-from market.offers import Offer, Pricing, listed
+from adapters.base import Adapter
+from market.offers import Offer, PriceSource, Pricing, listed
 
-if TYPE_CHECKING:
-    from adapters.base import Adapter
+
+class PublishedOnly(Adapter):
+    """A provider known from its published prices alone.
+
+    The table is read again every day. `stale_after` is about that reading, not about the figures: how old those are
+    is said by each offer's `price_as_of`, so a month without a reading means that our sync stood still.
+    """
+
+    price_source: ClassVar[PriceSource] = "static_table"
+    interval: ClassVar[timedelta] = timedelta(days=1)
+    stale_after: ClassVar[timedelta] = timedelta(days=30)
+    drop_after: ClassVar[timedelta] = timedelta(days=90)
+    notice: ClassVar[str] = "Known from published price lists alone: each price has its date, stock is not known."
 
 
 @dataclass(frozen=True, slots=True)
