@@ -1,0 +1,92 @@
+"""Canned answers for adapter tests: samples by name, one page read alone, and a whole pass over a served provider."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from adapters.base import Adapter, SyncReport
+from adapters.transport import ProviderClient
+from market.offers import Offer
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+SAMPLES = Path(__file__).parents[1] / "samples"
+
+
+def sample(name: str) -> Any:
+    """The provider's sample with floats as exact Decimals, as the transport delivers them."""
+    return json.loads((SAMPLES / f"{name}.json").read_text(encoding="utf-8"), parse_float=Decimal)
+
+
+@dataclass
+class HandClock:
+    """A clock that moves only when somebody sleeps on it."""
+
+    seconds: float = 0.0
+
+    def read(self) -> float:
+        return self.seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@dataclass
+class Served:
+    """A provider behind `httpx.MockTransport`: fixed answers by `METHOD /path`, several in turn; keeps the requests."""
+
+    routes: dict[str, Any]
+    asked: list[httpx.Request] = field(default_factory=list)
+    _turns: dict[str, deque[Any]] = field(default_factory=dict)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        path = request.url.path
+        key = next(name for name in (f"{request.method} {path}", path) if name in self.routes)
+        body = self.routes[key]
+        if isinstance(body, list) and body and isinstance(body[0], dict):
+            body = self._turns.setdefault(key, deque(body)).popleft()
+        return httpx.Response(200, content=json.dumps(body, default=float).encode())
+
+    def bodies(self) -> list[Any]:
+        """The decoded bodies of the requests so far."""
+        return [json.loads(request.content) for request in self.asked]
+
+
+def adapter(kind: type[Adapter], handler: Callable[[httpx.Request], httpx.Response]) -> Adapter:
+    """An adapter whose every request goes to `handler`, on a clock that takes no time."""
+    clock = HandClock()
+    client = ProviderClient(
+        kind, transport=httpx.MockTransport(handler), monotonic=clock.read, sleep=clock.sleep, environment={}
+    )
+    return kind(client, NOW)
+
+
+async def synced(
+    kind: type[Adapter], handler: Callable[[httpx.Request], httpx.Response]
+) -> tuple[list[Offer], SyncReport]:
+    """A whole pass: every offer and the report."""
+    report = SyncReport(kind.name)
+    offers = [offer async for offer in adapter(kind, handler).offers(report)]
+    return offers, report
+
+
+def read(kind: type[Adapter], page: Any) -> tuple[list[Offer], SyncReport]:
+    """The offers of one decoded answer."""
+    report = SyncReport(kind.name)
+    return list(adapter(kind, lambda request: httpx.Response(500)).read(page, report)), report
+
+
+def by_id(offers: list[Offer]) -> dict[str, Offer]:
+    """Offers by id; fails when an id occurs twice."""
+    found = {offer.id: offer for offer in offers}
+    assert len(found) == len(offers), "two offers share an id"
+    return found
