@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters.breaker import BreakerPolicy
@@ -109,7 +109,7 @@ class Adapter:
         return page  # type: ignore[no-any-return]
 
     def parse(self, row: Any) -> Iterable[Offer]:
-        """The offers of one row. KeyError, TypeError, ValueError and Unlistable refuse the row, never the page."""
+        """The offers of one row. Unlistable, lookup, type, value and arithmetic errors refuse the row, never the page."""
         raise ProviderFailed(f"`{self.name}` has no API to read prices from.")
 
     async def offers(self, report: SyncReport) -> AsyncIterator[Offer]:
@@ -137,7 +137,7 @@ class Adapter:
                     yield offer
             except Unlistable as refusal:
                 report.reject(str(refusal))
-            except (KeyError, TypeError, AttributeError, ValueError, IndexError, InvalidOperation) as problem:
+            except (KeyError, TypeError, AttributeError, ValueError, IndexError, ArithmeticError) as problem:
                 report.reject(f"unreadable row ({type(problem).__name__})")
 
     def listed(self, *, sku: str, gpu: str, price_per_hour: object, **facts: Any) -> Offer:
