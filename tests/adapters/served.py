@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from hypothesis import strategies as st
 
 from adapters.base import Adapter, SyncReport
 from adapters.transport import ProviderClient
@@ -54,7 +56,8 @@ class Served:
         body = self.routes[key]
         if isinstance(body, list) and body and isinstance(body[0], dict):
             body = self._turns.setdefault(key, deque(body)).popleft()
-        return httpx.Response(200, content=json.dumps(body, default=float).encode())
+        text = body if isinstance(body, str) else json.dumps(body, default=float)
+        return httpx.Response(200, content=text.encode())
 
     def bodies(self) -> list[Any]:
         """The decoded bodies of the requests so far."""
@@ -90,3 +93,28 @@ def by_id(offers: list[Offer]) -> dict[str, Offer]:
     found = {offer.id: offer for offer in offers}
     assert len(found) == len(offers), "two offers share an id"
     return found
+
+
+_ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**20), 10**20),
+    st.decimals(allow_nan=True, allow_infinity=True),
+    st.text(max_size=12),
+    st.lists(st.none(), max_size=2),
+    st.dictionaries(st.text(max_size=3), st.none(), max_size=1),
+)
+
+
+@st.composite
+def spoiled(draw: st.DrawFn, rows: list[Any]) -> Any:
+    """A row of the sample with some fields, also inner ones, gone or replaced by anything JSON can hold, and more."""
+    row = deepcopy(draw(st.sampled_from([row for row in rows if isinstance(row, dict)])))
+    for name in draw(st.lists(st.sampled_from(sorted(row)), max_size=3)):
+        inner = row.get(name)
+        holder, key = (inner, draw(st.sampled_from(sorted(inner)))) if isinstance(inner, dict) and inner else (row, name)
+        if draw(st.booleans()):
+            holder.pop(key, None)
+        else:
+            holder[key] = draw(_ODD)
+    return row
