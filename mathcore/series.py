@@ -28,7 +28,7 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Values ahead with 80 and 95 % intervals; `backtest_ratio` is the error against the naive forecast (below 1 is better)."""
+    """Values ahead with 80 and 95 % intervals; `backtest_ratio` is the error against the naive forecast."""
 
     method: str
     values: tuple[float, ...]
@@ -73,7 +73,7 @@ def anomalies(prices: Sequence[float], threshold: float = 3.5) -> list[int]:
 
 
 def forecast(prices: Sequence[float], steps: int) -> Forecast:
-    """Forecast evenly spaced prices: damped trend when a rolling backtest finds it better than repeating the last price.
+    """Forecast evenly spaced prices: a damped trend where a rolling backtest finds it better than the last price again.
 
     Intervals come from the method's own past errors at each distance, never narrower further out.
     """

@@ -74,7 +74,8 @@ class Capability(Generic[RequestT, ResultT]):
         try:
             if not ctx.caller.may(self.scope):
                 raise NotAllowed(
-                    f"`{self.name}` needs the scope `{self.scope}`.", next_step="Ask whoever issued the credential for it."
+                    f"`{self.name}` needs the scope `{self.scope}`.",
+                    next_step="Ask whoever issued the credential for it.",
                 )
             return await self.run(ctx, self.checked(arguments))
         except BrokerError as refusal:
@@ -134,7 +135,7 @@ def _nearest_step(name: str, allowed: frozenset[str]) -> str:
 
 
 def explained(problem: ValidationError) -> dict[str, Any]:
-    """Arguments for ValidationFailed out of pydantic's findings: our words, no foreign text, no rejected value echoed."""
+    """Arguments for ValidationFailed out of pydantic's findings: our words, no rejected value echoed."""
     findings = [
         {"field": ".".join(str(part) for part in error["loc"]) or "request", "reason": _reason(error)}
         for error in problem.errors(include_url=False, include_context=True)[:8]

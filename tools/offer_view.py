@@ -37,19 +37,19 @@ class OfferLine(Result):
     id: str = Field(description="Readable id `provider:sku:region[:pricing]`; use it with the other tools.")
     provider: str
     name: str
-    gpu: str | None = Field(None, description="Canonical GPU; absent when the provider's name is not known.")
-    gpu_raw: str | None = Field(None, description="The provider's GPU name, when `gpu` is absent.")
+    gpu: str | None = Field(default=None, description="Canonical GPU; absent when the provider's name is not known.")
+    gpu_raw: str | None = Field(default=None, description="The provider's GPU name, when `gpu` is absent.")
     gpu_count: int
-    gpu_fraction: Number | None = Field(None, description="Share of a card, when it is not whole.")
-    memory_gb: Number | None = Field(None, description="Memory of one GPU.")
+    gpu_fraction: Number | None = Field(default=None, description="Share of a card, when it is not whole.")
+    memory_gb: Number | None = Field(default=None, description="Memory of one GPU.")
     cpu_cores: Number | None = None
     ram_gb: Number | None = None
-    node_count: int | None = Field(None, description="Machines in the offer, when more than one.")
+    node_count: int | None = Field(default=None, description="Machines in the offer, when more than one.")
     pricing: str = Field(description="on_demand, spot, reserved_… or token.")
-    price_per_hour: Money | None = Field(None, description="Price of the whole instance.")
+    price_per_hour: Money | None = Field(default=None, description="Price of the whole instance.")
     price_per_gpu_hour: Money | None = None
     currency: str = "USD"
-    price_per_hour_usd: Money | None = Field(None, description="In US dollars, when `currency` is another.")
+    price_per_hour_usd: Money | None = Field(default=None, description="In US dollars, when `currency` is another.")
     price_per_million_input_tokens: Money | None = None
     price_per_million_output_tokens: Money | None = None
     availability: str = Field(description="available, limited, unavailable, or unknown when only a price is published.")
@@ -59,7 +59,9 @@ class OfferLine(Result):
     price_source: str = Field(description="live_api, price_list, static_table, marketplace or token_equivalent.")
     price_as_of: Moment
     last_updated: Moment
-    stale: bool | None = Field(None, description="True when the source has not confirmed it for longer than it should.")
+    stale: bool | None = Field(
+        default=None, description="True when the source has not confirmed it for longer than it should."
+    )
 
 
 class OfferSheet(OfferLine):
@@ -73,10 +75,10 @@ class OfferSheet(OfferLine):
     storage_type: str | None = None
     network_gbps: Number | None = None
     billing_unit: str
-    exchange_rate: Money | None = Field(None, description="US dollars for one unit of `currency`.")
+    exchange_rate: Money | None = Field(default=None, description="US dollars for one unit of `currency`.")
     exchange_rate_as_of: date | None = None
     spot_price: Money | None = Field(
-        None, description="Spot price of the same instance, where the provider states one."
+        default=None, description="Spot price of the same instance, where the provider states one."
     )
     min_rental_minutes: int | None = None
     max_rental_minutes: int | None = None
@@ -92,7 +94,7 @@ class OfferSheet(OfferLine):
     interruption_band: str | None = None
     tokens_per_second: Number | None = None
     bookable: bool
-    direct_offer_id: str | None = Field(None, description="The same machine bought from its owner.")
+    direct_offer_id: str | None = Field(default=None, description="The same machine bought from its owner.")
     source_url: str
 
 
@@ -136,12 +138,19 @@ def _facts(offer: Offer, states: Mapping[str, ProviderHealth], now: datetime) ->
         "price_source": offer.price_source,
         "price_as_of": offer.price_as_of,
         "last_updated": confirmed_at(offer, state),
-        "stale": True if state is not None and state.is_stale(now) else None,
+        "stale": True if is_stale(offer, state, now) else None,
     }
+
+
+def is_stale(offer: Offer, state: ProviderHealth | None, now: datetime) -> bool:
+    """Whether its source should have confirmed it by now; a published price states its date instead."""
+    return offer.price_source != "static_table" and state is not None and state.is_stale(now)
 
 
 def confirmed_at(offer: Offer, state: ProviderHealth | None) -> datetime:
     """When the offer was last seen at its source: a whole pass over a provider confirms all it found."""
+    if offer.price_source == "static_table":
+        return offer.price_as_of
     if state is None or state.last_complete_at is None:
         return offer.last_updated
     return max(offer.last_updated, state.last_complete_at)

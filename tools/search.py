@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AliasChoices, BeforeValidator, Field, WithJsonSchema
 
@@ -14,7 +14,7 @@ from market.errors import NotFound, ValidationFailed
 from market.money import Money
 from tools.capability import Request, Result, capability
 from tools.cursor import seal, unseal
-from tools.offer_view import Moment, Number, OfferLine, OfferSheet, line, sheet
+from tools.offer_view import Moment, Number, OfferLine, OfferSheet, is_stale, line, sheet
 
 if TYPE_CHECKING:
     from market.catalogue import ProviderHealth
@@ -41,93 +41,114 @@ def _words(value: object) -> object:
     return value
 
 
-def words(*choices: str) -> Any:
-    """The type of a list argument that may also be given as one string; `choices` bound its words."""
-    items: dict[str, Any] = {"type": "string", "maxLength": 60}
-    if choices:
-        items = {"type": "string", "enum": list(choices)}
-    return Annotated[
-        list[Literal[choices]] if choices else list[Annotated[str, Field(max_length=60)]],  # type: ignore[valid-type]
-        BeforeValidator(_words),
-        WithJsonSchema({"type": "array", "items": items, "maxItems": 20}),
-        Field(max_length=20),
-    ]
+def _array(items: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "array", "items": items, "maxItems": 20})
 
 
-_AVAILABILITIES = ("available", "limited", "unavailable", "unknown")
-_PRICINGS = ("on_demand", "spot", "reserved", "token")
+Availability = Literal["available", "limited", "unavailable", "unknown"]
+PricingKind = Literal["on_demand", "spot", "reserved", "token"]
+
+Words = Annotated[
+    list[Annotated[str, Field(max_length=60)]],
+    BeforeValidator(_words),
+    _array({"type": "string", "maxLength": 60}),
+    Field(max_length=20),
+]
+"""A list of words that may also be given as one string with commas."""
+
+Availabilities = Annotated[
+    list[Availability],
+    BeforeValidator(_words),
+    _array({"type": "string", "enum": list(get_args(Availability))}),
+    Field(max_length=20),
+]
+
+Pricings = Annotated[
+    list[PricingKind],
+    BeforeValidator(_words),
+    _array({"type": "string", "enum": list(get_args(PricingKind))}),
+    Field(max_length=20),
+]
 
 
 class SearchOffers(Request):
     """Filters; all must hold, the entries of one list are alternatives."""
 
     q: str = Field(
-        "",
+        default="",
         max_length=200,
         validation_alias=AliasChoices("q", "text", "search"),
         description="Words over name, provider and tags.",
     )
-    gpu: words() = Field(
+    gpu: Words = Field(
         default_factory=list,
         validation_alias=AliasChoices("gpu", "gpu_type", "gpus"),
         description="`H100` means every form, `H100-SXM` one.",
-    )  # type: ignore[valid-type]
-    gpu_count: int | None = Field(None, ge=1, le=100_000, description="Exactly so many GPUs.")
-    gpu_count_min: int | None = Field(None, ge=1, le=100_000, json_schema_extra=HTTP_ONLY)
+    )
+    gpu_count: int | None = Field(default=None, ge=1, le=100_000, description="Exactly so many GPUs.")
+    gpu_count_min: int | None = Field(default=None, ge=1, le=100_000, json_schema_extra=HTTP_ONLY)
     memory_gb_min: float | None = Field(
-        None,
+        default=None,
         ge=0,
         le=10_000,
         validation_alias=AliasChoices("memory_gb_min", "gpu_memory_min", "vram_gb_min"),
         description="Memory of one GPU.",
     )
     memory_gb_max: float | None = Field(
-        None,
+        default=None,
         ge=0,
         le=10_000,
         validation_alias=AliasChoices("memory_gb_max", "gpu_memory_max"),
         json_schema_extra=HTTP_ONLY,
     )
-    total_memory_gb_min: float | None = Field(None, ge=0, le=1_000_000, description="Memory of all GPUs together.")
+    total_memory_gb_min: float | None = Field(
+        default=None, ge=0, le=1_000_000, description="Memory of all GPUs together."
+    )
     max_price: Decimal | None = Field(
-        None,
+        default=None,
         ge=0,
         le=1_000_000,
         validation_alias=AliasChoices("max_price", "price_max", "max_price_per_hour"),
         description="US dollars an hour for the whole instance.",
     )
-    max_price_per_gpu: Decimal | None = Field(None, ge=0, le=1_000_000, description="US dollars an hour for one GPU.")
-    price_min: Decimal | None = Field(
-        None, ge=0, le=1_000_000, validation_alias=AliasChoices("price_min", "min_price"), json_schema_extra=HTTP_ONLY
+    max_price_per_gpu: Decimal | None = Field(
+        default=None, ge=0, le=1_000_000, description="US dollars an hour for one GPU."
     )
-    region: words() = Field(
+    price_min: Decimal | None = Field(
+        default=None,
+        ge=0,
+        le=1_000_000,
+        validation_alias=AliasChoices("price_min", "min_price"),
+        json_schema_extra=HTTP_ONLY,
+    )
+    region: Words = Field(
         default_factory=list,
         validation_alias=AliasChoices("region", "regions"),
         description="`eu`, `us-east`, a country, or a provider's region.",
-    )  # type: ignore[valid-type]
-    provider: words() = Field(default_factory=list, validation_alias=AliasChoices("provider", "providers"))  # type: ignore[valid-type]
-    availability: words(*_AVAILABILITIES) = Field(
+    )
+    provider: Words = Field(default_factory=list, validation_alias=AliasChoices("provider", "providers"))
+    availability: Availabilities = Field(
         default_factory=list, validation_alias=AliasChoices("availability", "availability_status")
-    )  # type: ignore[valid-type]
-    pricing: words(*_PRICINGS) = Field(
+    )
+    pricing: Pricings = Field(
         default_factory=list, description="Default: all sold by the hour. `token`: hosted models."
-    )  # type: ignore[valid-type]
-    tags: words() = Field(
+    )
+    tags: Words = Field(
         default_factory=list,
         validation_alias=AliasChoices("tags", "tag", "compliance_tag", "compliance_tags"),
         description="All of them, e.g. `gdpr`.",
-    )  # type: ignore[valid-type]
-    cpu_arch: Literal["x86_64", "arm64"] | None = Field(None, json_schema_extra=HTTP_ONLY)
-    security_tier: Literal["datacenter", "community"] | None = Field(None, json_schema_extra=HTTP_ONLY)
-    bookable: bool | None = Field(None, json_schema_extra=HTTP_ONLY)
+    )
+    cpu_arch: Literal["x86_64", "arm64"] | None = Field(default=None, json_schema_extra=HTTP_ONLY)
+    security_tier: Literal["datacenter", "community"] | None = Field(default=None, json_schema_extra=HTTP_ONLY)
+    bookable: bool | None = Field(default=None, json_schema_extra=HTTP_ONLY)
     sort: Annotated[
         Sort, BeforeValidator(lambda value: _SORT_SPELLINGS.get(value, value) if isinstance(value, str) else value)
-    ] = Field("price", description="Cheapest first unless said.")
-    limit: int | None = Field(None, ge=1, le=50, description="Default 10.")
-    cursor: str | None = Field(None, max_length=2_000, description="`next_cursor` of the page before.")
-    page: int | None = Field(None, ge=1, le=10_000, json_schema_extra=HTTP_ONLY)
+    ] = Field(default="price", description="Cheapest first unless said.")
+    limit: int | None = Field(default=None, ge=1, le=50, description="Default 10.")
+    cursor: str | None = Field(default=None, max_length=2_000, description="`next_cursor` of the page before.")
+    page: int | None = Field(default=None, ge=1, le=10_000, json_schema_extra=HTTP_ONLY)
     per_page: int | None = Field(
-        None, ge=1, le=100, validation_alias=AliasChoices("per_page", "page_size"), json_schema_extra=HTTP_ONLY
+        default=None, ge=1, le=100, validation_alias=AliasChoices("per_page", "page_size"), json_schema_extra=HTTP_ONLY
     )
 
 
@@ -146,9 +167,11 @@ class OfferPage(Result):
     total: int = Field(description="All offers that match; one machine sold twice counts once.")
     items: list[OfferLine]
     next_cursor: str | None = None
-    page: int | None = None
-    per_page: int | None = None
-    relax: list[Relaxation] | None = Field(None, description="When nothing matches: what to loosen and what it buys.")
+    page: int | None = Field(default=None, json_schema_extra=HTTP_ONLY)
+    per_page: int | None = Field(default=None, json_schema_extra=HTTP_ONLY)
+    relax: list[Relaxation] | None = Field(
+        default=None, description="When nothing matches: what to loosen and what it buys."
+    )
     warnings: list[str] | None = None
 
 
@@ -171,7 +194,7 @@ async def search_offers(ctx: Context, query: SearchOffers) -> OfferPage:
     return OfferPage(
         total=hits.total,
         items=[line(offer, states, now) for offer in offers],
-        next_cursor=seal(wanted.key(), hits.next_position, snapshot.version, now) if hits.next_position else None,
+        next_cursor=seal(wanted.key(), list(hits.next_position), snapshot.version, now) if hits.next_position else None,
         page=query.page,
         per_page=wanted.limit if query.page is not None else None,
         relax=relaxed(snapshot, wanted) if hits.total == 0 else None,
@@ -268,9 +291,7 @@ def cautions(offers: Sequence[Offer], states: Mapping[str, ProviderHealth], now:
         said.append(
             f"{len(tables)} of {len(offers)} are published prices without stock, the oldest as of {oldest:%Y-%m-%d}."
         )
-    stale = sorted(
-        {offer.provider for offer in offers if (state := states.get(offer.provider)) and state.is_stale(now)}
-    )
+    stale = sorted({offer.provider for offer in offers if is_stale(offer, states.get(offer.provider), now)})
     if stale:
         said.append(f"Not confirmed lately: {', '.join(stale[:5])}.")
     foreign = sorted({offer.currency for offer in offers if offer.currency != "USD"})
@@ -301,7 +322,7 @@ class PriceSummary(Result):
 class OfferFacts(OfferSheet):
     """One offer in full, with what is known of its GPU, its price history and the alternatives."""
 
-    gone_at: Moment | None = Field(None, description="When the provider stopped listing it.")
+    gone_at: Moment | None = Field(default=None, description="When the provider stopped listing it.")
     gpu_tflops_bf16_dense: Number | None = None
     gpu_memory_bandwidth_gbps: Number | None = None
     price_history: PriceSummary | None = None

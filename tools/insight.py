@@ -1,0 +1,283 @@
+"""What prices did and what the market looks like now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pydantic import AliasChoices, Field
+
+from market.context import Context
+from market.errors import NotFound, ValidationFailed
+from market.money import Money, amount
+from tools.capability import Request, Result, capability
+from tools.offer_view import Moment, Number
+from tools.search import SearchOffers, market_query, no_such_offer
+
+if TYPE_CHECKING:
+    from market.catalogue import PricePoint, ProviderHealth
+    from market.snapshot import Snapshot
+
+_DAY = timedelta(days=1)
+_OFFERS_IN_A_SERIES = 200
+_POINTS_SHOWN = 60
+
+
+class PriceHistory(Request):
+    """One offer, or the cheapest of a GPU."""
+
+    offer_id: str | None = Field(default=None, max_length=300, validation_alias=AliasChoices("offer_id", "id"))
+    gpu: str | None = Field(default=None, max_length=60, validation_alias=AliasChoices("gpu", "gpu_type"))
+    region: str | None = Field(default=None, max_length=60)
+    provider: str | None = Field(default=None, max_length=60)
+    days: int = Field(default=30, ge=1, le=730)
+    forecast_days: int = Field(default=7, ge=0, le=90)
+
+
+class DayPrice(Result):
+    """A day and its price in US dollars."""
+
+    day: str
+    price: Money
+
+
+class SeriesStatistics(Result):
+    """Over the days shown; volatility is the standard deviation of daily relative changes."""
+
+    observations: int
+    lowest: Money
+    highest: Money
+    mean: Money
+    median: Money
+    volatility: Number
+    change_percent: Number
+
+
+class Ahead(Result):
+    """A forecast, always with the naive one (the last price again) and its error against it."""
+
+    method: str
+    days: int
+    value: Money
+    interval_80: list[Money]
+    interval_95: list[Money]
+    naive: Money
+    error_against_naive: Number | None = Field(
+        default=None, description="Below 1 beat the naive forecast in the backtest."
+    )
+
+
+class PriceSeries(Result):
+    """A price by day, what stands out in it, and where it may go."""
+
+    of: str
+    measure: str = Field(description="What the price is of.")
+    points: list[DayPrice]
+    statistics: SeriesStatistics | None = None
+    anomalies: list[str] = Field(description="Days whose price stands out (robust z-score above 3.5).")
+    forecast: Ahead | None = None
+    warnings: list[str] | None = None
+
+
+@capability("GET /analytics/price-history", scope="market:read", effect="read")
+async def price_history(ctx: Context, query: PriceHistory) -> PriceSeries:
+    """Show a price over time: daily series, statistics, anomalies, and a forecast beside the naive one."""
+    from market import catalogue
+
+    snapshot = await ctx.market.snapshot()
+    store = await ctx.market.store()
+    now = ctx.market.clock.now()
+    since = now - timedelta(days=query.days)
+    ids, of, measure = await _subject(ctx, query, snapshot)
+    histories = await catalogue.product_history(store, ids, since=since)
+    days, prices = daily_lowest(
+        [histories.get(offer_id, []) for offer_id in ids], since, now, per=_per(snapshot, ids, query)
+    )
+    warnings = [] if len(prices) > 1 else ["Only one day is known so far; the history grows with every sync."]
+    return PriceSeries(
+        of=of,
+        measure=measure,
+        points=[DayPrice(day=day, price=amount(price)) for day, price in zip(days, prices, strict=True)][
+            -_POINTS_SHOWN:
+        ],
+        statistics=_statistics(prices) if prices else None,
+        anomalies=_anomalies(days, prices),
+        forecast=_forecast(prices, query.forecast_days) if len(prices) > 1 and query.forecast_days else None,
+        warnings=warnings or None,
+    )
+
+
+async def _subject(ctx: Context, query: PriceHistory, snapshot: Snapshot) -> tuple[list[str], str, str]:
+    from market import catalogue
+
+    if query.offer_id is not None:
+        if await catalogue.offer(await ctx.market.store(), query.offer_id) is None:
+            raise no_such_offer(query.offer_id, snapshot)
+        return [query.offer_id], query.offer_id, "US dollars an hour for the whole instance"
+    if query.gpu is None:
+        raise ValidationFailed("Neither `offer_id` nor `gpu` was given.", next_step="Give one of them.")
+    search = SearchOffers(
+        gpu=[query.gpu],
+        region=[query.region] if query.region else [],
+        provider=[query.provider] if query.provider else [],
+        pricing=["on_demand"],
+        sort="price_per_gpu",
+    )
+    hits = snapshot.search(replace(market_query(search, snapshot), limit=_OFFERS_IN_A_SERIES))
+    if not hits.offers:
+        raise NotFound(
+            f"No on-demand offer of `{query.gpu[:60]}` matches.", next_step="Leave out `region` or `provider`."
+        )
+    return [offer.id for offer in hits.offers], query.gpu, "lowest on-demand US dollars an hour for one GPU"
+
+
+def _per(snapshot: Snapshot, ids: Sequence[str], query: PriceHistory) -> list[int]:
+    if query.offer_id is not None:
+        return [1]
+    return [offer.gpu_count if (offer := snapshot.get(offer_id)) else 1 for offer_id in ids]
+
+
+def daily_lowest(
+    histories: Sequence[Sequence[PricePoint]], since: datetime, until: datetime, *, per: Sequence[int]
+) -> tuple[list[str], list[float]]:
+    """The lowest price of several step-wise histories on each day, each price standing until the next change."""
+    first = min((points[0].recorded_at for points in histories if points), default=None)
+    if first is None:
+        return [], []
+    days: list[str] = []
+    lowest: list[float] = []
+    moment = max(first, since).replace(hour=23, minute=59, second=59)
+    while moment.date() <= until.date():
+        standing = [
+            float(point.price_per_hour_usd) / count
+            for points, count in zip(histories, per, strict=True)
+            if (point := _standing(points, moment)) is not None and point.price_per_hour_usd is not None
+        ]
+        if standing:
+            days.append(moment.date().isoformat())
+            lowest.append(min(standing))
+        moment += _DAY
+    return days, lowest
+
+
+def _standing(points: Sequence[PricePoint], moment: datetime) -> PricePoint | None:
+    last = None
+    for point in points:
+        if point.recorded_at > moment:
+            break
+        last = point
+    return last
+
+
+def _statistics(prices: Sequence[float]) -> SeriesStatistics:
+    from mathcore.series import statistics
+
+    found = statistics(prices)
+    return SeriesStatistics(
+        observations=found.observations,
+        lowest=amount(found.lowest),
+        highest=amount(found.highest),
+        mean=amount(found.mean),
+        median=amount(found.median),
+        volatility=round(found.volatility, 6),
+        change_percent=round(100 * found.change, 2),
+    )
+
+
+def _anomalies(days: Sequence[str], prices: Sequence[float]) -> list[str]:
+    if not prices:
+        return []
+    from mathcore.series import anomalies
+
+    return [days[at] for at in anomalies(prices)]
+
+
+def _forecast(prices: Sequence[float], days: int) -> Ahead:
+    from mathcore.series import forecast
+
+    found = forecast(prices, days)
+    return Ahead(
+        method=found.method,
+        days=days,
+        value=amount(found.values[-1]),
+        interval_80=[amount(found.low80[-1]), amount(found.high80[-1])],
+        interval_95=[amount(found.low95[-1]), amount(found.high95[-1])],
+        naive=amount(found.naive[-1]),
+        error_against_naive=None if found.backtest_ratio is None else round(found.backtest_ratio, 3),
+    )
+
+
+class MarketOverview(Request):
+    """How much of the market to show."""
+
+    gpus: int = Field(default=15, ge=1, le=100, description="How many GPUs.")
+
+
+class GpuLine(Result):
+    """A GPU and its cheapest offer, on demand where it is sold so."""
+
+    gpu: str
+    offers: int
+    cheapest_per_gpu_hour: Money
+    offer_id: str
+
+
+class ProviderLine(Result):
+    """How a provider is and how fresh what it says."""
+
+    provider: str
+    state: str
+    offers: int
+    confirmed_at: Moment | None = None
+    stale: bool | None = None
+    notice: str | None = None
+
+
+class Overview(Result):
+    """The market at a glance."""
+
+    offers: int
+    providers: int
+    gpus: list[GpuLine] = Field(description="Cheapest per GPU, the most offered first.")
+    provider_health: list[ProviderLine]
+    catalogue_version: int
+    generated_at: Moment
+    warnings: list[str] | None = None
+
+
+@capability("GET /market/overview", scope="market:read", effect="read")
+async def market_overview(ctx: Context, query: MarketOverview) -> Overview:
+    """Show the market at a glance: cheapest price per GPU, provider health and freshness."""
+    snapshot = await ctx.market.snapshot()
+    states = await ctx.market.provider_states()
+    now = ctx.market.clock.now()
+    lines = [
+        GpuLine(gpu=one.gpu, offers=one.offers, cheapest_per_gpu_hour=one.price_per_gpu_hour, offer_id=one.offer_id)
+        for one in snapshot.cheapest_by_gpu().values()
+    ]
+    lines.sort(key=lambda one: (-one.offers, one.gpu))
+    counts = snapshot.counts("provider")
+    silent = sorted(name for name, state in states.items() if state.state in ("unhealthy", "degraded"))
+    return Overview(
+        offers=snapshot.count,
+        providers=len(counts),
+        gpus=lines[: query.gpus],
+        provider_health=[provider_line(state, counts.get(name, 0), now) for name, state in sorted(states.items())],
+        catalogue_version=snapshot.version,
+        generated_at=now,
+        warnings=[f"Not answering: {', '.join(silent)}; their last known prices stand."] if silent else None,
+    )
+
+
+def provider_line(state: ProviderHealth, offers: int, now: datetime) -> ProviderLine:
+    """Health of one provider."""
+    return ProviderLine(
+        provider=state.name,
+        state=state.state,
+        offers=offers,
+        confirmed_at=state.last_complete_at,
+        stale=True if state.is_stale(now) else None,
+        notice=state.notice or None,
+    )
