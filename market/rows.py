@@ -18,7 +18,7 @@ from typing import Any
 from market.money import from_millionths, to_millionths
 from market.offers import Offer
 
-Row = tuple[Any, ...]
+Row = Sequence[Any]
 """A row of the offers table: the values of `OFFER_FIELDS`, then those of `KEEPING_FIELDS`."""
 
 OFFER_FIELDS: tuple[str, ...] = tuple(field.name for field in fields(Offer))

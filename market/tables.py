@@ -203,7 +203,7 @@ providers = Table(
     Column("drop_after_seconds", BigInteger),
     Column("interval_seconds", BigInteger),
     Column("notice", Text, nullable=False),
-    CheckConstraint("state IN ('healthy', 'degraded', 'unhealthy', 'disabled')", name="state"),
+    CheckConstraint("state IN ('unknown', 'healthy', 'degraded', 'unhealthy', 'disabled')", name="state"),
 )
 
 catalogue_state = Table(

@@ -113,7 +113,7 @@ def _providers() -> None:
         ),
         sa.Column("response_time_ms", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("name", name="pk_providers"),
-        sa.CheckConstraint("state IN ('healthy', 'degraded', 'unhealthy', 'disabled')", name="ck_providers_state"),
+        sa.CheckConstraint("state IN ('unknown', 'healthy', 'degraded', 'unhealthy', 'disabled')", name="ck_providers_state"),
     )
     op.create_table(
         "sync_runs",
