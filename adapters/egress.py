@@ -28,14 +28,13 @@ _MOST_ADDRESSES = 4
 def is_public(address: Address) -> bool:
     """Whether an address belongs to the open internet; wrapped IPv4 addresses are judged by what they wrap."""
     if isinstance(address, ipaddress.IPv6Address):
-        wrapped = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-        if address in _NAT64:
-            wrapped.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-        if any(inner is not None and not is_public(inner) for inner in wrapped):
-            return False
-        if address.ipv4_mapped is not None:
-            return True
-        if address.is_site_local:
+        inner = address.ipv4_mapped
+        if inner is None and address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(inner)
+        # Tunnels are reached by whoever runs them, wherever their inner address points.
+        if address.sixtofour or address.teredo or address.is_site_local:
             return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
-from urllib.parse import parse_qsl, quote, quote_plus, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlencode, urlsplit, urlunsplit
 
 HIDDEN = "***"
 _SHORTEST_SECRET = 4
@@ -41,9 +41,10 @@ class Redactor:
         parts = urlsplit(url)
         query = urlencode(
             [
-                (name, HIDDEN if _SENSITIVE.search(name) else value)
+                (self.clean(name), HIDDEN if _SENSITIVE.search(name) else self.clean(value))
                 for name, value in parse_qsl(parts.query, keep_blank_values=True)
             ],
             safe="*/:,",
         )
-        return self.clean(urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, "")))
+        path = quote(self.clean(unquote(parts.path)), safe="/*:,@")
+        return self.clean(urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], path, query, "")))

@@ -89,9 +89,7 @@ class ProviderClient:
         given = os.environ if environment is None else environment
         self._secrets = {name: given[name] for name in adapter.secrets if given.get(name)}
         self.redactor = Redactor(self._secrets.values())
-        self.guard = EgressGuard(
-            adapter.name, (adapter.base_url, *adapter.extra_hosts), allow_loopback=allow_loopback
-        )
+        self.guard = EgressGuard(adapter.name, (adapter.base_url, *adapter.extra_hosts), allow_loopback=allow_loopback)
         self.breaker = Breaker(adapter.name, adapter.breaker, monotonic=monotonic)
         self._pace = Pace(adapter.per_second, adapter.concurrency, monotonic=monotonic, sleep=sleep)
         patience = httpx.Timeout(adapter.timeout_seconds, connect=CONNECT_SECONDS)
@@ -200,9 +198,7 @@ class ProviderClient:
             await response.aclose()
         return answer.decoded(b"".join(pieces))
 
-    async def _tries(
-        self, request: httpx.Request, take: Callable[[httpx.Response], Awaitable[T]], *, safe: bool
-    ) -> T:
+    async def _tries(self, request: httpx.Request, take: Callable[[httpx.Response], Awaitable[T]], *, safe: bool) -> T:
         """Ask until it works, it cannot work, or tries or time run out; the deadline spans all of it."""
         deadline = self._monotonic() + self.adapter.timeout_seconds
         tried = 0
@@ -220,9 +216,7 @@ class ProviderClient:
             await self._pace.turn()
         raise self._told(failure, request, tried)
 
-    async def _once(
-        self, request: httpx.Request, take: Callable[[httpx.Response], Awaitable[T]], patience: float
-    ) -> T:
+    async def _once(self, request: httpx.Request, take: Callable[[httpx.Response], Awaitable[T]], patience: float) -> T:
         permit = self.breaker.admit()
         outcome: Outcome = "unknown"
         try:
