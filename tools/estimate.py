@@ -52,6 +52,7 @@ class EstimateWorkload(Request):
     max_price: Decimal | None = Field(
         default=None, gt=0, le=1_000_000, description="US dollars an hour for the instance."
     )
+    pricing: Literal["on_demand", "spot", "reserved"] | None = Field(default=None, description="Default: on_demand.")
 
 
 class Understood(Result):
@@ -69,6 +70,7 @@ class Understood(Result):
     duration_hours: Number | None = None
     region: str | None = None
     max_price: Money | None = None
+    pricing: str = "on_demand"
     gpu: str | None = None
     gpu_count: int | None = None
 
@@ -184,6 +186,7 @@ def understand(query: EstimateWorkload) -> Understood:
         duration_hours=query.duration_hours or heard.duration_hours,
         region=query.region or heard.region,
         max_price=query.max_price or heard.max_price_per_hour,
+        pricing=query.pricing or heard.pricing or "on_demand",
         gpu=heard.gpu,
         gpu_count=heard.gpu_count,
     )
@@ -251,6 +254,7 @@ def _candidates(snapshot: Snapshot, sized: Sized, understood: Understood) -> lis
                 total_memory_gb_min=sized.min_memory_gb,
                 price_max=understood.max_price,
                 availability=("available", "limited", "unknown"),
+                pricing=(understood.pricing,),
                 include_fractions=False,
                 limit=1,
             )

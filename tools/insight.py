@@ -232,7 +232,6 @@ class ProviderLine(Result):
     offers: int
     confirmed_at: Moment | None = None
     stale: bool | None = None
-    notice: str | None = None
 
 
 class Overview(Result):
@@ -279,5 +278,4 @@ def provider_line(state: ProviderHealth, offers: int, now: datetime) -> Provider
         offers=offers,
         confirmed_at=state.last_complete_at,
         stale=True if state.is_stale(now) else None,
-        notice=state.notice or None,
     )

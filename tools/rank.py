@@ -54,7 +54,7 @@ class RankOffers(Request):
     gpu: Words = Field(default_factory=list, validation_alias=AliasChoices("gpu", "gpu_type"))
     region: Words = Field(default_factory=list)
     provider: Words = Field(default_factory=list)
-    pricing: Pricings = Field(default_factory=list)
+    pricing: Pricings = Field(default_factory=list, description="Default: on_demand.")
     max_price: Decimal | None = Field(
         default=None, gt=0, le=1_000_000, description="US dollars an hour for the instance."
     )
@@ -146,7 +146,7 @@ def _search(query: RankOffers) -> tuple[SearchOffers, list[str]]:
         gpu=query.gpu,
         region=query.region,
         provider=query.provider,
-        pricing=query.pricing,
+        pricing=query.pricing or ["on_demand"],
         max_price=query.max_price,
         memory_gb_min=query.memory_gb_min,
     )

@@ -77,6 +77,9 @@ class ProviderNames(Result):
 class ProviderSheet(ProviderLine):
     """A provider and its cheapest offers."""
 
+    title: str
+    notice: str | None = None
+    last_error: str | None = None
     cheapest: list[OfferLine]
 
 
@@ -139,7 +142,14 @@ async def get_provider(ctx: Context, query: Named) -> ProviderSheet:
     offers = snapshot.counts("provider").get(name, 0)
     cheapest = (await _cheapest(ctx, Query(provider=(name,), limit=5)))[1]
     known = provider_line(states[name], offers, ctx.market.clock.now())
-    return ProviderSheet.model_construct(**dict(known), cheapest=cheapest)
+    state = states[name]
+    return ProviderSheet.model_construct(
+        **dict(known),
+        title=state.title,
+        notice=state.notice or None,
+        last_error=state.last_error,
+        cheapest=cheapest,
+    )
 
 
 async def _cheapest(ctx: Context, query: Query) -> tuple[int, list[OfferLine]]:

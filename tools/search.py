@@ -272,11 +272,22 @@ def near(word: str, names: Sequence[str]) -> list[str]:
     return difflib.get_close_matches(word.lower(), names, n=3, cutoff=0.4)
 
 
+_REQUEST_NAMES = {
+    "text": "q",
+    "price_max": "max_price",
+    "price_per_gpu_max": "max_price_per_gpu",
+    "gpu_count_max": "gpu_count",
+}
+
+
 def relaxed(snapshot: Snapshot, wanted: Query) -> list[Relaxation]:
     """What to loosen when nothing matches, most helpful first."""
     return [
         Relaxation(
-            constraint=way.constraint, change=way.change, total=way.total, cheapest_per_hour=way.cheapest_per_hour
+            constraint=", ".join(_REQUEST_NAMES.get(name, name) for name in way.constraint.split(", ")),
+            change=way.change,
+            total=way.total,
+            cheapest_per_hour=way.cheapest_per_hour,
         )
         for way in snapshot.relaxations(wanted)[:4]
     ]
