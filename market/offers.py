@@ -6,12 +6,15 @@ every offer means the same whatever its source. A price that is missing, zero or
 
 from __future__ import annotations
 
+import math
 import re
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 from market import gpus, regions
 from market.money import MILLIONTH, amount, in_usd
@@ -109,12 +112,22 @@ class Offer:
 
 
 _UNSAFE = re.compile(r"[^a-z0-9._-]+")
+_MAX_SLUG = 120
 
 
 @lru_cache(maxsize=65_536)
 def slug(text: str) -> str:
-    """Lower case and URL-path safe: `NVIDIA H100 80GB HBM3` becomes `nvidia-h100-80gb-hbm3`."""
-    return _UNSAFE.sub("-", text.strip().lower()).strip("-") or "x"
+    """Lower case and URL-path safe: `NVIDIA H100 80GB HBM3` becomes `nvidia-h100-80gb-hbm3`.
+
+    Text that is too long, or has no safe letter, gets a checksum so that two of them stay two.
+    """
+    plain = text.strip().lower()
+    safe = _UNSAFE.sub("-", plain).strip("-")
+    if safe and len(safe) <= _MAX_SLUG:
+        return safe
+    if not plain:
+        return "x"
+    return f"{safe[: _MAX_SLUG - 9] or 'x'}-{zlib.crc32(plain.encode('utf-8', 'backslashreplace')):08x}"
 
 
 def offer_id(provider: str, sku: str, region: str, pricing: Pricing = "on_demand") -> str:
@@ -124,7 +137,12 @@ def offer_id(provider: str, sku: str, region: str, pricing: Pricing = "on_demand
 
 
 _MAX_TEXT = 200
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
+# Control and direction marks, zero-width and tag characters (they hide text from people but not from a model), and
+# lone surrogates, which no database or JSON writer takes.
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e0fff]+"
+)
 
 
 def clean_text(text: object, limit: int = _MAX_TEXT) -> str:
@@ -153,30 +171,17 @@ def listed(
     country: str | None = None,
     pricing: Pricing = "on_demand",
     currency: str = "USD",
-    spot_price: object = None,
-    storage_price_per_gb_month: object = None,
-    egress_price_per_gb: object = None,
-    availability: Availability = "unknown",
-    availability_evidence: str | None = None,
-    tags: tuple[str, ...] = (),
-    direct_offer_id: str | None = None,
     **facts: object,
 ) -> Offer:
     """Make an offer of what a provider says.
 
     `gpu` is the provider's own name, `memory_gb` its figure for one GPU (megabytes already divided by 1024),
-    `price_per_hour` the price of the whole instance, `country` an ISO code when the provider gives one. `facts` are further fields of `Offer`.
-    Raises Unlistable for a price that is not positive, a currency without a rate, or a count that makes no sense.
+    `price_per_hour` the price of the whole instance, `country` an ISO code when the provider gives one. `facts` are
+    further fields of `Offer`. Raises Unlistable for a price that is not positive or beyond belief, a currency without
+    a rate, or a count or fraction that makes no sense.
     """
-    price = _positive(price_per_hour, "price")
-    converted = in_usd(price, currency.upper())
-    if converted is None:
-        raise Unlistable(f"no exchange rate for {clean_text(currency, 8)}")
-    usd, rate = converted
     seen = gpus.identify(gpu, provider=provider, memory_gb=memory_gb, form_factor=form_factor)
-    count = gpu_count if gpu_count is not None else (seen.count or 1)
-    if not 1 <= count <= 100_000:
-        raise Unlistable(f"GPU count {count} makes no sense")
+    count = _whole(gpu_count if gpu_count is not None else (seen.count or 1))
     place = regions.locate(provider, region, country)
     return Offer(
         id=offer_id(provider, sku, region, pricing),
@@ -186,31 +191,20 @@ def listed(
         gpu=seen.gpu.name if seen.gpu else None,
         gpu_raw=clean_text(gpu, 120),
         gpu_count=count,
-        gpu_fraction=gpu_fraction if gpu_fraction is not None else seen.fraction,
+        gpu_fraction=_share(gpu_fraction if gpu_fraction is not None else seen.fraction),
         memory_gb=seen.memory_gb,
         form_factor=seen.form_factor,
         cpu_arch=cpu_arch or seen.cpu_arch,
         pricing=pricing,
-        price_per_hour=price,
-        currency=currency.upper(),
-        price_per_hour_usd=usd,
-        exchange_rate=rate.usd_per_unit if rate else None,
-        exchange_rate_as_of=rate.as_of if rate else None,
-        spot_price=_optional(spot_price),
-        storage_price_per_gb_month=_optional(storage_price_per_gb_month),
-        egress_price_per_gb=_optional(egress_price_per_gb),
+        **_priced(price_per_hour, currency),
         region=clean_text(region, 80) or "global",
         country=place.country,
         area=place.area,
-        availability=availability,
-        availability_evidence=clean_text(availability_evidence) if availability_evidence else None,
-        availability_as_of=seen_at if availability != "unknown" else None,
-        tags=tuple(sorted({clean_text(tag, 40).lower() for tag in tags if tag})),
+        availability_as_of=seen_at if facts.get("availability", "unknown") != "unknown" else None,
         price_as_of=price_as_of,
         source_url=source_url,
         last_updated=seen_at,
-        direct_offer_id=direct_offer_id,
-        **facts,  # type: ignore[arg-type]
+        **{name: _cleaned(name, value) for name, value in facts.items()},
     )
 
 
@@ -247,12 +241,71 @@ def listed_tokens(
         price_per_million_input_tokens=paid[0],
         price_per_million_output_tokens=paid[1],
         tokens_per_second=tokens_per_second,
-        tags=tuple(sorted({clean_text(tag, 40).lower() for tag in tags if tag})),
+        tags=clean_tags(tags),
         price_source="token_equivalent",
         price_as_of=price_as_of,
         source_url=source_url,
         last_updated=seen_at,
     )
+
+
+# Above this a price is a mistake; it is also where a JSON number stops holding every millionth.
+_BEYOND_BELIEF = Decimal(1_000_000_000)
+_AMOUNTS = frozenset({"spot_price", "storage_price_per_gb_month", "egress_price_per_gb"})
+_FREE_TEXT = {
+    "availability_zone": 80,
+    "interconnect": 80,
+    "storage_type": 80,
+    "interruption_band": 40,
+    "availability_evidence": _MAX_TEXT,
+}
+
+
+def clean_tags(tags: Iterable[object]) -> tuple[str, ...]:
+    """Tags in lower case, cleaned, sorted, each once."""
+    cleaned = {clean_text(tag, 40).lower() for tag in tags if tag}
+    return tuple(sorted(cleaned - {""}))
+
+
+def _cleaned(name: str, value: object) -> Any:
+    """A further field as it may be stored: amounts exact, free text bounded, a figure that is no number left out."""
+    if name in _AMOUNTS:
+        return _optional(value)
+    if name == "tags":
+        return clean_tags(value if isinstance(value, Iterable) and not isinstance(value, str) else (value,))
+    if name in _FREE_TEXT and value is not None:
+        return clean_text(value, _FREE_TEXT[name]) or None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _priced(price_per_hour: object, currency: str) -> dict[str, Any]:
+    price = _positive(price_per_hour, "price")
+    code = currency.strip().upper()
+    converted = in_usd(price, code)
+    if converted is None:
+        raise Unlistable(f"no exchange rate for {clean_text(code, 8)}")
+    usd, rate = converted
+    return {
+        "price_per_hour": price,
+        "currency": code,
+        "price_per_hour_usd": usd,
+        "exchange_rate": rate.usd_per_unit if rate else None,
+        "exchange_rate_as_of": rate.as_of if rate else None,
+    }
+
+
+def _whole(count: float) -> int:
+    if not 1 <= count <= 100_000 or count != int(count):
+        raise Unlistable("GPU count makes no sense")
+    return int(count)
+
+
+def _share(fraction: float) -> float:
+    if not 0 < fraction <= 1:
+        raise Unlistable("fraction of a GPU makes no sense")
+    return fraction
 
 
 def _positive(value: object, what: str) -> Decimal:
@@ -264,11 +317,14 @@ def _positive(value: object, what: str) -> Decimal:
         raise Unlistable(f"{what} is not a number") from None
     if parsed <= 0:
         raise Unlistable(f"{what} is not positive")
+    if parsed >= _BEYOND_BELIEF:
+        raise Unlistable(f"{what} is beyond belief")
     return parsed
 
 
 def _optional(value: object) -> Decimal | None:
-    if value is None or value == "":
+    """A side price; none when it is absent, zero or unreadable, which is no reason to lose the offer."""
+    try:
+        return _positive(value, "side price")
+    except Unlistable:
         return None
-    parsed = amount(value)
-    return parsed if parsed > 0 else None

@@ -61,13 +61,14 @@ _OTHER_WORDS = {
     "south-east-asia": "asia-southeast", "southeast-asia": "asia-southeast", "east-asia": "asia-east",
     "south-asia": "asia-south", "europe-west": "eu-west", "europe-north": "eu-north", "europe-south": "eu-south",
     "europe-central": "eu-central", "europe-east": "eu-east", "western-europe": "eu-west", "nordic": "nordics",
-    "northamerica": "north-america", "southamerica": "south-america", "asia-northeast": "asia-east", "middleeast": "middle-east",
+    "northamerica": "north-america", "southamerica": "south-america", "middleeast": "middle-east",
+    "asia-northeast": "asia-east",
     "australasia": "oceania", "scandinavian": "scandinavia", "us-east-coast": "us-east", "us-west-coast": "us-west",
 }  # fmt: skip
 # Two letters that begin a region code and are a compass or a continent there, not a country.
 _NO_COUNTRY = frozenset({"ap", "eu", "sa", "me", "af", "na", "oc", "as", "an", "la", "ne", "us"})
 _PROVIDERS = {
-    "awsec2": "aws", "awssagemaker": "aws", "azureml": "azure", "vertexai": "gcp", "gcpvertex": "gcp",
+    "awsec2": "aws", "awssagemaker": "aws", "azureml": "azure", "vertexai": "gcp", "gcpvertex": "gcp", "googlecompute": "gcp",
     "googlevertex": "gcp", "oracleoci": "oracle", "oci": "oracle", "lambdalabs": "lambda", "jarvislabs": "jarvis",
     "massedcompute": "massed", "vastai": "vast", "datacrunch": "verda", "ovh": "ovhcloud", "latitudesh": "latitude",
     "crusoecloud": "crusoe", "ibmwatson": "ibm", "ibmvpc": "ibm", "ibmcloud": "ibm", "primeintellect": "prime",
