@@ -101,7 +101,8 @@ _OTHER_CARD = frozenset({"ti", "super", "s", "d", "ada", "pro", "laptop", "mobil
 _PORTABLE = frozenset({"laptop", "mobile"})
 _WHEN_FORM_UNSAID = {"H200": "H200-SXM", "A800": "A800"}
 _PROVIDERS = {
-    "awsec2": "aws", "awssagemaker": "aws", "sagemaker": "aws", "ec2": "aws", "azureml": "azure", "gcpvertex": "gcp", "googlecompute": "gcp",
+    "awsec2": "aws", "awssagemaker": "aws", "sagemaker": "aws", "ec2": "aws", "azureml": "azure",
+    "gcpvertex": "gcp", "googlecompute": "gcp",
     "vertexai": "gcp", "vertex": "gcp", "googlevertex": "gcp", "google": "gcp", "oracleoci": "oracle", "oci": "oracle",
     "lambdalabs": "lambda", "lambdacloud": "lambda", "massedcompute": "massed", "jarvislabs": "jarvis",
     "sfcompute": "sfc", "vastai": "vast", "primeintellect": "prime", "datacrunch": "verda", "togetherai": "together",

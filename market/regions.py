@@ -68,7 +68,8 @@ _OTHER_WORDS = {
 # Two letters that begin a region code and are a compass or a continent there, not a country.
 _NO_COUNTRY = frozenset({"ap", "eu", "sa", "me", "af", "na", "oc", "as", "an", "la", "ne", "us"})
 _PROVIDERS = {
-    "awsec2": "aws", "awssagemaker": "aws", "azureml": "azure", "vertexai": "gcp", "gcpvertex": "gcp", "googlecompute": "gcp",
+    "awsec2": "aws", "awssagemaker": "aws", "azureml": "azure",
+    "vertexai": "gcp", "gcpvertex": "gcp", "googlecompute": "gcp",
     "googlevertex": "gcp", "oracleoci": "oracle", "oci": "oracle", "lambdalabs": "lambda", "jarvislabs": "jarvis",
     "massedcompute": "massed", "vastai": "vast", "datacrunch": "verda", "ovh": "ovhcloud", "latitudesh": "latitude",
     "crusoecloud": "crusoe", "ibmwatson": "ibm", "ibmvpc": "ibm", "ibmcloud": "ibm", "primeintellect": "prime",
