@@ -23,6 +23,7 @@ from market.offers import SecurityTier
 ALLOCATED_DISK_GB = 10
 LIMIT = 3000
 _NO_PRICE = Decimal("Infinity")
+_TEN_YEARS = Decimal(10 * 365 * 24 * 3600)
 _CPU_ARCHITECTURES = {"amd64": "x86_64", "arm64": "arm64"}
 SLICES: tuple[dict[str, Any], ...] = tuple(
     {"verified": {"eq": verified}, "num_gpus": gpus}
@@ -87,9 +88,9 @@ class VastAI(Adapter):
         seconds_left = _number(row.get("duration"))
         if seconds_left is not None and seconds_left <= 0:
             raise Unlistable("the host's offer has ended")
-        count, card, ram_mb = int(row["num_gpus"]), row["gpu_name"], _number(row.get("gpu_ram"))
-        bid = _number(row.get("min_bid"))
-        spot = bid + _disk_per_hour(row) if bid is not None and bid > 0 else None
+        count, card, ram_mb = int(row["num_gpus"]), row["gpu_name"], _positive(row.get("gpu_ram"))
+        bid = _positive(row.get("min_bid"))
+        spot = bid + _disk_per_hour(row) if bid else None
         country = _country(row.get("geolocation"))
         facts: dict[str, Any] = {
             "sku": f"m{row['machine_id']}-{count}x-{card}",
@@ -101,7 +102,7 @@ class VastAI(Adapter):
             "country": country,
             "billing_unit": "second",
             "availability": "available",
-            "max_rental_minutes": int(seconds_left) // 60 if seconds_left is not None else None,
+            "max_rental_minutes": int(min(seconds_left, _TEN_YEARS)) // 60 if seconds_left is not None else None,
             **_machine(row),
         }
         yield self.listed(
@@ -126,6 +127,12 @@ def _number(value: object) -> Decimal | None:
     return None if value is None or value == "" else Decimal(str(value))
 
 
+def _positive(value: object) -> Decimal | None:
+    """Likewise, with zero and less meaning nothing said."""
+    figure = _number(value)
+    return figure if figure is not None and figure > 0 else None
+
+
 def _total(row: Any) -> Decimal:
     """The price to sort by; rows without one go last and are refused there."""
     try:
@@ -145,7 +152,7 @@ def _name(row: dict[str, Any], count: int) -> str:
 
 
 def _disk_gb(row: dict[str, Any]) -> float:
-    free = _number(row.get("disk_space"))
+    free = _positive(row.get("disk_space"))
     return float(ALLOCATED_DISK_GB if free is None else min(free, Decimal(ALLOCATED_DISK_GB)))
 
 
@@ -157,7 +164,7 @@ def _disk_per_hour(row: dict[str, Any]) -> Decimal:
 
 def _machine(row: dict[str, Any]) -> dict[str, Any]:
     """The renter's share of the machine, and how good the machine is."""
-    share, speed_mbps = _number(row.get("cpu_cores_effective")), _number(row.get("inet_down"))
+    share, speed_mbps = _positive(row.get("cpu_cores_effective")), _positive(row.get("inet_down"))
     reliability = _number(row.get("reliability2", row.get("reliability")))
     return {
         "cpu_cores": float(share) if share else None,
@@ -167,16 +174,16 @@ def _machine(row: dict[str, Any]) -> dict[str, Any]:
         "storage_price_per_gb_month": row.get("storage_cost"),
         "egress_price_per_gb": row.get("inet_up_cost"),
         "network_gbps": round(float(speed_mbps) / 1000, 3) if speed_mbps else None,
-        "interconnect": "NVLink" if _number(row.get("bw_nvlink")) else None,
+        "interconnect": "NVLink" if _positive(row.get("bw_nvlink")) else None,
         "security_tier": _tier(row.get("hosting_type")),
-        "reliability": float(reliability) if reliability is not None else None,
+        "reliability": float(reliability) if reliability is not None and 0 <= reliability <= 1 else None,
         "tags": (str(row.get("verification") or ""), "static-ip" if row.get("static_ip") else ""),
     }
 
 
 def _ram_gb(row: dict[str, Any]) -> float | None:
     """Memory goes with the share of the machine's threads; not known where the host does not state them."""
-    whole_mb, cores, share = (_number(row.get(field)) for field in ("cpu_ram", "cpu_cores", "cpu_cores_effective"))
+    whole_mb, cores, share = (_positive(row.get(field)) for field in ("cpu_ram", "cpu_cores", "cpu_cores_effective"))
     if not whole_mb or not cores or not share:
         return None
     return round(float(whole_mb * share / cores) / 1024, 1)

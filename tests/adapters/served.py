@@ -6,13 +6,15 @@ import json
 from collections import deque
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import httpx
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from adapters.base import Adapter, SyncReport
@@ -95,6 +97,17 @@ def by_id(offers: list[Offer]) -> dict[str, Offer]:
     return found
 
 
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""Settings of property tests on a shared machine: nothing is judged by the clock."""
+
+
+def sound(offer: Offer) -> bool:
+    """Whether an offer has a real price, by the hour or by the token, and no figure that is not one."""
+    prices = (offer.price_per_hour, offer.price_per_million_input_tokens, offer.price_per_million_output_tokens)
+    figures = [value for value in astuple(offer) if isinstance(value, float)]
+    return max(price or 0 for price in prices) > 0 and offer.gpu_count >= 1 and all(map(isfinite, figures))
+
+
 _ODD = st.one_of(
     st.none(),
     st.booleans(),
@@ -112,7 +125,9 @@ def spoiled(draw: st.DrawFn, rows: list[Any]) -> Any:
     row = deepcopy(draw(st.sampled_from([row for row in rows if isinstance(row, dict)])))
     for name in draw(st.lists(st.sampled_from(sorted(row)), max_size=3)):
         inner = row.get(name)
-        holder, key = (inner, draw(st.sampled_from(sorted(inner)))) if isinstance(inner, dict) and inner else (row, name)
+        holder, key = row, name
+        if isinstance(inner, dict) and inner:
+            holder, key = inner, draw(st.sampled_from(sorted(inner)))
         if draw(st.booleans()):
             holder.pop(key, None)
         else:

@@ -7,10 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
 
 from adapters.akash import Akash
 from market.errors import ProviderFailed
-from tests.adapters.served import Served, by_id, read, sample, synced
+from tests.adapters.served import Served, by_id, read, sample, sound, spoiled, synced, untimed
+
+ROWS = sample("akash")["models"]
 
 H100 = "akash:nvidia-h100-80gi-sxm5:global"
 
@@ -25,6 +28,8 @@ def bids(**more: Any) -> dict[str, Any]:
 
 @pytest.mark.requirement("FR-PROV-002")
 @pytest.mark.requirement("FR-PROV-003")
+@pytest.mark.requirement("FR-PROV-1")
+@pytest.mark.requirement("FR-7.1")
 async def test_a_whole_pass_lists_the_cards_with_bids_and_counts_the_rest() -> None:
     offers, report = await synced(Akash, Served({"/v1/gpu-prices": sample("akash")}))
     assert set(by_id(offers)) == {
@@ -79,3 +84,12 @@ def test_a_card_nobody_bids_on_is_never_an_offer(price: object) -> None:
 async def test_an_answer_in_another_shape_is_a_failure_of_the_provider() -> None:
     with pytest.raises(ProviderFailed):
         await synced(Akash, lambda request: httpx.Response(200, json={"error": "busy"}))
+
+
+@pytest.mark.requirement("PROP-2")
+@untimed
+@given(row=spoiled(ROWS))
+def test_a_spoiled_row_is_listed_with_a_real_price_or_refused_and_never_raises(row: Any) -> None:
+    offers, report = read(Akash, {"models": [row]})
+    assert all(sound(offer) for offer in offers)
+    assert report.offers == len(offers)

@@ -9,10 +9,13 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
 
 from adapters.deepinfra import DeepInfra
 from market.errors import ProviderFailed
-from tests.adapters.served import NOW, by_id, read, sample, synced
+from tests.adapters.served import NOW, by_id, read, sample, sound, spoiled, synced, untimed
+
+ROWS = sample("deepinfra")
 
 
 def model(pricing: Any, **more: Any) -> Any:
@@ -94,3 +97,12 @@ def test_a_discount_is_told_and_not_taken() -> None:
 async def test_an_object_instead_of_the_list_is_a_failure_of_the_provider(answer: object) -> None:
     with pytest.raises(ProviderFailed):
         await synced(DeepInfra, lambda request: httpx.Response(200, json=answer))
+
+
+@pytest.mark.requirement("PROP-2")
+@untimed
+@given(row=spoiled(ROWS))
+def test_a_spoiled_row_is_listed_with_a_real_price_or_refused_and_never_raises(row: Any) -> None:
+    offers, report = read(DeepInfra, [row])
+    assert all(sound(offer) for offer in offers)
+    assert report.offers == len(offers)

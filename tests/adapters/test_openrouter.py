@@ -8,10 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
 
 from adapters.openrouter import OpenRouter
 from market.errors import ProviderFailed
-from tests.adapters.served import Served, by_id, read, sample, synced
+from tests.adapters.served import Served, by_id, read, sample, sound, spoiled, synced, untimed
+
+ROWS = sample("openrouter")["data"]
 
 
 def one(pricing: Any, **more: Any) -> Any:
@@ -84,3 +87,12 @@ async def test_an_answer_in_another_shape_is_a_failure_of_the_provider(answer: o
 def test_it_is_asked_once_an_hour() -> None:
     assert OpenRouter.interval == timedelta(hours=1)
     assert not OpenRouter.secrets
+
+
+@pytest.mark.requirement("PROP-2")
+@untimed
+@given(row=spoiled(ROWS))
+def test_a_spoiled_row_is_listed_with_a_real_price_or_refused_and_never_raises(row: Any) -> None:
+    offers, report = read(OpenRouter, {"data": [row]})
+    assert all(sound(offer) for offer in offers)
+    assert report.offers == len(offers)

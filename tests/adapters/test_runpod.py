@@ -8,12 +8,15 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
 
 from adapters import runpod
 from adapters.runpod import Placement, RunPod, placements
 from market.errors import ProviderFailed
 from market.offers import Offer
-from tests.adapters.served import Served, adapter, by_id, read, sample, synced
+from tests.adapters.served import Served, adapter, by_id, read, sample, sound, spoiled, synced, untimed
+
+ROWS = sample("runpod")["routes"]["POST /graphql"]["data"]["gpuTypes"]
 
 HIGH = {"stockStatus": "High", "minVcpu": 6, "minMemory": 41, "compliance": ["GDPR"]}
 KANSAS = Placement(True, "US-KS-2", 2)
@@ -34,6 +37,8 @@ def types(**more: Any) -> dict[str, Any]:
 
 @pytest.mark.requirement("FR-PROV-002")
 @pytest.mark.requirement("FR-PROV-003")
+@pytest.mark.requirement("FR-PROV-1")
+@pytest.mark.requirement("FR-7.1")
 async def test_a_whole_pass_lists_every_place_with_stock_and_each_sold_out_type_once() -> None:
     offers, report = await synced(RunPod, Served(sample("runpod")["routes"]))
     found = by_id(offers)
@@ -211,3 +216,12 @@ def test_one_bad_type_leaves_the_others() -> None:
     offers, report = read(RunPod, rows)
     assert len(offers) == 1
     assert sum(report.rejects.values()) == 2
+
+
+@pytest.mark.requirement("PROP-2")
+@untimed
+@given(row=spoiled(ROWS))
+def test_a_spoiled_row_is_listed_with_a_real_price_or_refused_and_never_raises(row: Any) -> None:
+    offers, report = read(RunPod, [(row, [(KANSAS, HIGH)])])
+    assert all(sound(offer) for offer in offers)
+    assert report.offers == len(offers)

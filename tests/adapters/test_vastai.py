@@ -7,12 +7,15 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
 
 from adapters import vastai
 from adapters.vastai import VastAI
 from market.errors import ProviderFailed
 from market.offers import Offer
-from tests.adapters.served import Served, adapter, by_id, read, sample, synced
+from tests.adapters.served import Served, adapter, by_id, read, sample, sound, spoiled, synced, untimed
+
+ROWS = [row for page in sample("vastai")["routes"]["POST /api/v0/bundles/"] for row in page["offers"]]
 
 PATH = "POST /api/v0/bundles/"
 
@@ -34,6 +37,8 @@ def refusals(**more: Any) -> dict[str, int]:
 
 @pytest.mark.requirement("FR-PROV-002")
 @pytest.mark.requirement("FR-PROV-003")
+@pytest.mark.requirement("FR-PROV-1")
+@pytest.mark.requirement("FR-7.1")
 async def test_a_whole_pass_lists_machines_and_counts_what_cannot_be_listed() -> None:
     served = Served(sample("vastai")["routes"])
     offers, report = await synced(VastAI, served)
@@ -49,7 +54,7 @@ async def test_a_whole_pass_lists_machines_and_counts_what_cannot_be_listed() ->
         "price is not positive": 1,
         "no price": 1,
         "not rentable now": 1,
-        "GPU count 0 makes no sense": 1,
+        "GPU count makes no sense": 1,
         "the host's offer has ended": 1,
         "unreadable row (AttributeError)": 1,
     }
@@ -192,12 +197,17 @@ def test_the_same_machine_in_other_sizes_is_another_product() -> None:
 
 
 def test_no_gpu_no_price_no_time_left_and_rented_are_refused() -> None:
-    assert refusals(num_gpus=0) == {"GPU count 0 makes no sense": 1}
+    assert refusals(num_gpus=0) == {"GPU count makes no sense": 1}
     assert refusals(dph_total=0) == {"price is not positive": 1}
     assert refusals(dph_total=None) == {"no price": 1}
     assert refusals(duration=0) == {"the host's offer has ended": 1}
     assert refusals(rentable=False) == {"not rentable now": 1}
-    assert refusals(duration=Decimal("Infinity")) != {}
+
+
+def test_figures_that_cannot_be_are_not_repeated() -> None:
+    offer = one(duration=Decimal("1E+400"), reliability=7, disk_space=-5, inet_down=-1, cpu_cores_effective=0)
+    assert offer.max_rental_minutes == 10 * 365 * 24 * 60
+    assert (offer.reliability, offer.storage_gb, offer.network_gbps, offer.cpu_cores) == (None, 10, None, None)
 
 
 def test_one_bad_ask_leaves_the_others() -> None:
@@ -222,3 +232,12 @@ async def test_a_plain_text_429_is_a_failure_and_not_an_empty_market() -> None:
     busy = adapter(VastAI, lambda request: httpx.Response(429, text="API requests too frequent"))
     with pytest.raises(ProviderFailed):
         _ = [page async for page in busy.pages()]
+
+
+@pytest.mark.requirement("PROP-2")
+@untimed
+@given(row=spoiled(ROWS))
+def test_a_spoiled_row_is_listed_with_a_real_price_or_refused_and_never_raises(row: Any) -> None:
+    offers, report = read(VastAI, {"offers": [row]})
+    assert all(sound(offer) for offer in offers)
+    assert report.offers == len(offers)

@@ -7,10 +7,14 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
 
 from adapters.vultr import Vultr
 from market.errors import ProviderFailed
-from tests.adapters.served import Served, by_id, read, sample, synced
+from tests.adapters.served import Served, by_id, read, sample, sound, spoiled, synced, untimed
+
+ROWS = [row for page in sample("vultr")["routes"]["/v2/plans"] for row in page["plans"]]
+ROWS += sample("vultr")["routes"]["/v2/plans-metal"]["plans_metal"]
 
 
 def plan(**more: Any) -> dict[str, Any]:
@@ -24,6 +28,8 @@ def plans(*rows: Any) -> dict[str, Any]:
 
 @pytest.mark.requirement("FR-PROV-002")
 @pytest.mark.requirement("FR-PROV-003")
+@pytest.mark.requirement("FR-PROV-1")
+@pytest.mark.requirement("FR-7.1")
 async def test_a_whole_pass_follows_the_cursor_and_reads_both_lists() -> None:
     served = Served(sample("vultr")["routes"])
     offers, report = await synced(Vultr, served)
@@ -148,3 +154,12 @@ async def test_a_page_that_says_nothing_of_a_next_one_is_the_last(meta: object) 
 async def test_an_answer_in_another_shape_is_a_failure_of_the_provider(answer: object) -> None:
     with pytest.raises(ProviderFailed):
         await synced(Vultr, lambda request: httpx.Response(200, json=answer))
+
+
+@pytest.mark.requirement("PROP-2")
+@untimed
+@given(row=spoiled(ROWS))
+def test_a_spoiled_row_is_listed_with_a_real_price_or_refused_and_never_raises(row: Any) -> None:
+    offers, report = read(Vultr, plans(row))
+    assert all(sound(offer) for offer in offers)
+    assert report.offers == len(offers)
