@@ -67,13 +67,16 @@ def _opened(schema: Schema) -> Schema:
 
 _LEFT_OUT = frozenset({"title", "maxLength", "maxItems"})
 """Bounds on text and lists are far beyond honest use; the gate names them to who exceeds them."""
+_BEYOND_USE = 1_000
 
 
 def _plain(schema: Schema, *, keep_defaults: bool) -> Schema:
     """One schema and everything inside it without titles, null arms and HTTP-only properties."""
     kept: Schema = {}
     for key, value in schema.items():
-        if key in _LEFT_OUT or (key == "default" and (value in (None, "", []) or not keep_defaults)):
+        if key in _LEFT_OUT or (key == "maximum" and value >= _BEYOND_USE):
+            continue
+        if key == "default" and (value in (None, "", []) or not keep_defaults):
             continue
         if key in ("properties", "$defs"):
             kept[key] = {

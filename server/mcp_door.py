@@ -33,6 +33,7 @@ from mcp.types import (
     Tool,
 )
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from market.context import Context, Market
 from market.errors import ValidationFailed
@@ -178,7 +179,18 @@ def http_route(door: MCPServer[Any], settings: Settings, **transport: Any) -> tu
         streamable_http_path=HTTP_PATH, transport_security=allowed_origins(settings.host), **transport
     )
     route = next(route for route in inner.routes if isinstance(route, Route) and route.path == HTTP_PATH)
-    return route, door.session_manager.run
+    return Route(HTTP_PATH, endpoint=_Trimmed(route.endpoint)), door.session_manager.run
+
+
+class _Trimmed:
+    """Takes the white space off header values, which uvicorn's fast parser leaves on and the SDK compares as it is."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
+        await self._app({**scope, "headers": headers}, receive, send)
 
 
 def allowed_origins(host: str) -> TransportSecuritySettings:

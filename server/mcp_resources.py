@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -16,13 +17,12 @@ from market.errors import BrokerError, NotFound, ValidationFailed
 from tools.capability import capabilities
 
 JSON = "application/json"
+_SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path fill="#0a7" '
+    'd="M2 4h12v8H2zM5 6v4h6V6zM4 2h2v2H4zm6 0h2v2h-2zM4 12h2v2H4zm6 0h2v2h-2z"/></svg>'
+)
 ICON = Icon(
-    src=(
-        "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
-        "%3Cpath fill='%230a7' d='M2 4h12v8H2zM5 6v4h6V6zM4 2h2v2H4zm6 0h2v2h-2zM4 12h2v2H4zm6 0h2v2h-2z'/%3E%3C/svg%3E"
-    ),
-    mime_type="image/svg+xml",
-    sizes=["any"],
+    src=f"data:image/svg+xml;base64,{b64encode(_SVG.encode()).decode()}", mime_type="image/svg+xml", sizes=["any"]
 )
 
 

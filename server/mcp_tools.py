@@ -83,7 +83,7 @@ def _as_tool(name: str) -> Tool:
         annotations=ToolAnnotations(
             read_only_hint=item.effect == "read",
             destructive_hint=None if item.effect == "read" else item.effect == "spend",
-            idempotent_hint=True if item.effect == "read" else None,
+            idempotent_hint=None if item.effect == "read" else item.effect == "spend",
             open_world_hint=item.open_world,
         ),
     )
