@@ -39,13 +39,13 @@ async def regional_files(
 ) -> dict[str, str]:
     """The address of the current CSV of each wanted region; a region the index does not list is a warning."""
     index = await adapter.client.get_json(f"{BASE_URL}/offers/v1.0/aws/{offer_code}/current/region_index.json")
-    try:
-        listed = {str(code): str(entry["currentVersionUrl"]) for code, entry in index["regions"].items()}
-    except (KeyError, TypeError, AttributeError):
-        raise ProviderFailed(f"`{adapter.name}` answered in a shape we do not know (region index).") from None
+    regions = index.get("regions") if isinstance(index, dict) else None
+    if not isinstance(regions, dict):
+        raise ProviderFailed(f"`{adapter.name}` answered in a shape we do not know (region index).")
     found: dict[str, str] = {}
     for region in wanted:
-        path = listed.get(region, "")
+        entry = regions.get(region)
+        path = str(entry.get("currentVersionUrl", "")) if isinstance(entry, dict) else ""
         if path.startswith("/offers/") and path.endswith("/index.json"):
             found[region] = BASE_URL + path.removesuffix(".json") + ".csv"
         else:

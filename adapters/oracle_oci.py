@@ -57,7 +57,7 @@ class OracleCloud(Adapter):
 
     def rows(self, page: Any) -> Iterable[Any]:
         """The parts billed by the GPU-hour; the other six hundred are storage, databases and the like."""
-        return [item for item in page["items"] if item["metricName"] == PER_GPU_HOUR]
+        return [row for row in page["items"] if not isinstance(row, dict) or row.get("metricName") == PER_GPU_HOUR]
 
     def parse(self, row: Any) -> Iterator[Offer]:
         """The offers of one part: every shape of its card, in every region."""
