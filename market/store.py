@@ -10,12 +10,12 @@ import asyncio
 import importlib
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import URL, Connection, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, MissingGreenlet, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from market import storage_faults
@@ -220,6 +220,13 @@ def _sqlite_engine(url: URL) -> AsyncEngine:
         for pragma in _PRAGMAS:
             cursor.execute(pragma)
         cursor.close()
+
+    @event.listens_for(engine.sync_engine, "invalidate")
+    def roll_back(connection: Any, _record: object, _problem: object) -> None:
+        # a cancelled call leaves its cursor open, and sqlite3 keeps a closed connection and its write lock for as
+        # long as a cursor lives: in a traceback that may be long, so the transaction is ended before the connection
+        with suppress(sqlite3.Error, ValueError, MissingGreenlet, asyncio.CancelledError):
+            connection.rollback()
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:

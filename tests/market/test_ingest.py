@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import anyio
 import pytest
+from sqlalchemy import Engine, event
 
 from market import catalogue
 from market.offers import Offer
@@ -167,22 +169,56 @@ async def test_a_source_that_breaks_off_leaves_the_catalogue_as_it_was(store: St
     assert await catalogue.current(store) == before
 
 
-async def test_a_pass_killed_at_any_moment_leaves_all_of_it_or_nothing(store: Store) -> None:
-    await _record(store, *(an_offer(f"n{n}", "1") for n in range(50)))
-    for turns in range(1, 60, 3):
-        price = str(turns + 1)
-        task = asyncio.create_task(_record(store, *(an_offer(f"n{n}", price, LATER) for n in range(50)), seen=LATER))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        task.cancel()
+async def _killed_at(statement: int, work: Coroutine[Any, Any, object], scoped: bool) -> tuple[bool, list[str]]:
+    """Cancel the work when its n-th statement is about to run; whether it was, and the statements that were reached.
+
+    A task is told once; an anyio scope (as the servers use) tells again at every further await.
+    """
+    reached: list[str] = []
+    scope = anyio.CancelScope()
+
+    async def body() -> None:
+        with scope:
+            await work
+
+    task = asyncio.create_task(body())
+
+    def count(_connection: object, _cursor: object, sql: str, *_rest: object) -> None:
+        reached.append(" ".join(sql.split()[:3]))
+        if len(reached) == statement:
+            scope.cancel() if scoped else task.cancel()
+
+    event.listen(Engine, "before_cursor_execute", count)
+    try:
         await asyncio.gather(task, return_exceptions=True)
-        async with store.read() as connection:
-            offers = await connection.exec_driver_sql("SELECT count(DISTINCT price_per_hour) FROM offers")
-            newest = await connection.exec_driver_sql(
-                "SELECT count(*) FROM price_history h JOIN offers o ON h.offer_id = o.id"
-                " AND h.price_per_hour = o.price_per_hour"
-            )
-            assert (offers.scalar_one(), newest.scalar_one()) == (1, 50)
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
+    return scope.cancelled_caught or task.cancelled(), reached
+
+
+@pytest.mark.parametrize("scoped", [False, True], ids=["task", "scope"])
+async def test_a_pass_killed_at_any_statement_leaves_nothing_half_written(store: Store, scoped: bool) -> None:
+    await _record(store, *(an_offer(f"n{n}", "1") for n in range(20)))
+    before = await _everything(store)
+    kinds = set()
+    for statement in range(1, 12):
+        work = _record(store, *(an_offer(f"n{n}", "2", LATER) for n in range(10)), seen=LATER)
+        killed, reached = await _killed_at(statement, work, scoped)
+        if not killed:
+            break
+        assert await _everything(store) == before
+        kinds.add(reached[statement - 1])
+    assert {"INSERT INTO offers", "INSERT INTO price_history", "UPDATE offers SET", "INSERT INTO providers"} <= kinds
+    assert await _everything(store) != before
+
+
+async def _everything(store: Store) -> list[Any]:
+    tables = ("offers", "price_history", "providers", "catalogue_state")
+    async with store.read() as connection:
+        return [
+            sorted(map(tuple, (await connection.exec_driver_sql(f"SELECT * FROM {table}")).all()), key=repr)  # noqa: S608
+            for table in tables
+        ]
 
 
 async def test_writers_side_by_side_lose_nothing(store: Store) -> None:
