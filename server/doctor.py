@@ -1,0 +1,80 @@
+"""What is configured, what can be reached, what is stale: for a person whose server does not do what they expect."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from typing import Any
+
+from adapters import discover
+from market.context import Market, opened
+from market.errors import BrokerError
+from market.settings import Settings
+from server.app import make_market
+from server.mcp_door import product_version
+
+LOW_DISK_BYTES = 200 * 1024 * 1024
+
+
+async def examine(settings: Settings) -> dict[str, Any]:
+    """Configuration, database, providers, names nobody knows, and a list of problems with what to do about each."""
+    problems: list[str] = []
+    found: dict[str, Any] = {
+        "configuration": _configuration(settings),
+        "providers": [],
+        "unmapped_gpus": [],
+        "problems": problems,
+    }
+    _look_at_disk(settings, problems)
+    problems += [f"provider module `{broken.name}` cannot be imported: {broken.reason}" for broken in discover()[1]]
+    try:
+        async with opened(make_market(settings)) as market:
+            await _look_at_market(market, found)
+    except BrokerError as problem:
+        problems.append(str(problem))
+    return found
+
+
+def _configuration(settings: Settings) -> dict[str, str]:
+    database = (
+        "PostgreSQL (GPUBROKER_DATABASE_URL)" if settings.database_url else str(settings.data_dir / "gpubroker.db")
+    )
+    return {
+        "version": product_version(),
+        "python": platform.python_version(),
+        "database": database,
+        "sync": settings.sync,
+        "providers": settings.providers or "all",
+        "read only": str(settings.read_only).lower(),
+    }
+
+
+def _look_at_disk(settings: Settings, problems: list[str]) -> None:
+    folder = settings.data_dir
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if shutil.disk_usage(folder).free < LOW_DISK_BYTES:
+        problems.append(f"less than 200 MB are free where the data folder is: {settings.data_dir}")
+
+
+async def _look_at_market(market: Market, found: dict[str, Any]) -> None:
+    snapshot = await market.snapshot()
+    states = await market.provider_states()
+    now = market.clock.now()
+    found["configuration"]["offers"] = str(snapshot.count)
+    for name, state in sorted(states.items()):
+        stale = state.is_stale(now)
+        confirmed = state.last_complete_at
+        found["providers"].append(
+            {
+                "provider": name,
+                "state": state.state,
+                "offers": snapshot.counts("provider").get(name, 0),
+                "confirmed_at": f"{confirmed:%Y-%m-%d %H:%M}" if confirmed else None,
+                "stale": stale,
+                "remarks": state.last_error or state.notice,
+            }
+        )
+        if state.state == "unhealthy":
+            found["problems"].append(f"{name} does not answer: {state.last_error}")
+    found["unmapped_gpus"] = sorted(raw for gpu, raw in snapshot.frame.cards.values if gpu is None and raw)
