@@ -117,8 +117,7 @@ class Azure(Adapter):
         machine = size(sku)
         pricing, price = _price(row)
         yield self.listed(
-            sku=sku.removeprefix("Standard_"),
-            external_id=sku,
+            sku=sku,
             gpu=machine.gpu,
             gpu_count=machine.gpu_count,
             gpu_fraction=machine.gpu_fraction,

@@ -19,6 +19,7 @@ from adapters import aws_offer_files
 from adapters.aws_ec2 import AmazonEC2
 from adapters.aws_instances import accelerators, is_accelerated
 from adapters.base import SyncReport, Unlistable
+from adapters.published import PublishedPrice, table
 from market.errors import ProviderFailed
 from tests.adapters.served import Served, adapter, by_id, sample, synced
 
@@ -326,3 +327,10 @@ async def test_no_line_loses_the_file(odd: str) -> None:
     text = "\n".join([*lines[:6], odd.replace("\n", " "), lines[6]])
     offers, _ = await synced(OneRegion, Served(routes() | {EAST: text}))
     assert "aws_ec2:p5.48xlarge:us-east-1" in by_id(offers)
+
+
+@pytest.mark.parametrize("row", table()["aws_ec2"], ids=lambda row: row.sku)
+def test_the_instance_table_agrees_with_the_published_prices(row: PublishedPrice) -> None:
+    cards = accelerators(row.sku, str(row.gpu_fraction or row.gpu_count))
+    assert cards.gpu_count == row.gpu_count
+    assert (cards.gpu_fraction or 1) == pytest.approx(row.gpu_fraction or 1, abs=0.01)

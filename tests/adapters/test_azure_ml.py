@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from adapters.azure_ml import Azure
 from adapters.azure_sizes import size
+from adapters.published import table
 from market.errors import ProviderFailed
 from market.offers import Unlistable
 from tests.adapters.served import Served, by_id, read, sample, synced
@@ -51,8 +52,8 @@ async def test_a_whole_pass_keeps_one_offer_for_each_machine_place_and_term() ->
     offers, report = await synced(Azure, served)
     found = by_id(offers)
     assert report.offers == len(found) == 19
-    assert found["azure_ml:nc24ads_a100_v4:eastus"].price_per_hour == Decimal("4.777")
-    assert found["azure_ml:nc24ads_a100_v4:eastus:spot"].price_per_hour == Decimal("0.8447")
+    assert found["azure_ml:standard_nc24ads_a100_v4:eastus"].price_per_hour == Decimal("4.777")
+    assert found["azure_ml:standard_nc24ads_a100_v4:eastus:spot"].price_per_hour == Decimal("0.8447")
     assert {request.url.params["$filter"].split("priceType eq ")[1][:12] for request in served.asked} == {
         "'Consumption",
         "'Reservation",
@@ -84,10 +85,10 @@ async def test_every_meter_left_out_is_counted_under_its_reason() -> None:
 
 async def test_the_price_of_a_reservation_is_spread_over_its_hours() -> None:
     found = by_id((await synced(Azure, Served(sample("azure_ml")["routes"])))[0])
-    year = found["azure_ml:nc24ads_a100_v4:eastus:reserved_1y"]
+    year = found["azure_ml:standard_nc24ads_a100_v4:eastus:reserved_1y"]
     assert year.price_per_hour == (Decimal(20_590) / 8760).quantize(Decimal("0.000001"))
     assert year.min_rental_minutes == 525_600
-    three = found["azure_ml:nc24ads_a100_v4:eastus:reserved_3y"]
+    three = found["azure_ml:standard_nc24ads_a100_v4:eastus:reserved_3y"]
     assert three.price_per_hour == (Decimal(42_000) / 26_280).quantize(Decimal("0.000001"))
 
 
@@ -171,7 +172,7 @@ def test_sizes_without_gpus_or_of_an_unknown_count_are_refused(name: str) -> Non
 
 def test_a_promotion_is_a_machine_of_its_own_and_says_so() -> None:
     (offer,), _ = read(Azure, page(meter("Standard_NC6_Promo")))
-    assert (offer.id, offer.ram_gb, offer.tags) == ("azure_ml:nc6_promo:eastus", 56.0, ("promo",))
+    assert (offer.id, offer.ram_gb, offer.tags) == ("azure_ml:standard_nc6_promo:eastus", 56.0, ("promo",))
 
 
 async def test_pages_are_followed_to_the_end() -> None:
@@ -242,5 +243,13 @@ _json = st.recursive(
 @given(field=st.sampled_from(sorted(meter())), value=_json)
 def test_no_odd_value_in_a_row_loses_the_page(field: str, value: Any) -> None:
     offers, report = read(Azure, page(meter() | {field: value}, meter(armRegionName="westus3")))
-    assert "azure_ml:nc24ads_a100_v4:westus3" in {offer.id for offer in offers}
+    assert "azure_ml:standard_nc24ads_a100_v4:westus3" in {offer.id for offer in offers}
     assert report.rows == 2
+
+
+@pytest.mark.parametrize("sku", sorted({row.sku for row in table()["azure_ml"]}))
+def test_the_size_tables_agree_with_the_published_prices(sku: str) -> None:
+    row = next(row for row in table()["azure_ml"] if row.sku == sku)
+    machine = size(sku)
+    assert (machine.gpu_count, machine.vcpus, machine.ram_gb) == (row.gpu_count, row.cpu_cores, row.ram_gb)
+    assert (machine.gpu_fraction or 1) == pytest.approx(row.gpu_fraction or 1, abs=0.01)
