@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import anyio
 from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult, TextContent
 from rich.console import Console
@@ -18,7 +19,8 @@ from market.settings import Settings
 from server.terminal import console
 
 REQUEST = "fine-tune Llama 3 8B on 50k examples, EU only, under $3 an hour"
-LIVE_WAIT_SECONDS = 12
+LIVE_WAIT_SECONDS = 20.0
+POLL_SECONDS = 0.5
 _TOOLS_SHOWN = 90
 
 
@@ -30,6 +32,7 @@ async def run(settings: Settings, *, as_json: bool = False) -> int:
     async with Client(server) as client:
         out.rule("GPUBroker: what a client sees")
         await _introduce(client, out)
+        await _wait_for_live(client, out)
         said["estimate"] = await _estimate(client, out)
         said["search"] = await _search(client, out, said["estimate"])
         said["ranking"] = await _rank(client, out)
@@ -54,6 +57,25 @@ async def _introduce(client: Client, out: Console) -> None:
     for tool in tools:
         table.add_row(f"[bold]{tool.name}[/]", escape((tool.description or "").split("\n")[0][:_TOOLS_SHOWN]))
     out.print(table)
+
+
+async def _wait_for_live(client: Client, out: Console) -> None:
+    """Give the first fetch a moment, so that live prices are in the answers where there is a network."""
+    asked = [p for p in await _providers(client) if p["state"] == "unknown"]
+    if not asked:
+        return
+    out.print(f"\n[dim]asking {len(asked)} live sources in the background, {LIVE_WAIT_SECONDS:.0f} s at most …[/]")
+    with anyio.move_on_after(LIVE_WAIT_SECONDS):
+        for _ in range(int(LIVE_WAIT_SECONDS / POLL_SECONDS)):
+            if all(provider["state"] != "unknown" for provider in await _providers(client)):
+                return
+            await anyio.sleep(POLL_SECONDS)
+
+
+async def _providers(client: Client) -> list[dict[str, Any]]:
+    result = await client.call_tool("market_overview", {"gpus": 1})
+    content = result.structured_content if isinstance(result, CallToolResult) else None
+    return list((content or {}).get("provider_health", []))
 
 
 async def _ask(client: Client, out: Console, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,9 +121,14 @@ async def _search(client: Client, out: Console, sized: Mapping[str, Any]) -> dic
 
 async def _rank(client: Client, out: Console) -> dict[str, Any]:
     ranking = await _ask(client, out, "rank_offers", {"workload": REQUEST, "limit": 4})
-    out.print(f"  {ranking['method']} over {ranking['compared']} offers, weights {escape(json.dumps(ranking['weights']))}")
+    out.print(
+        f"  {ranking['method']} over {ranking['compared']} offers, weights {escape(json.dumps(ranking['weights']))}"
+    )
     for item in ranking["items"]:
-        price, card = f"${item['price_per_hour']:.3f}/h", f"{item['gpu_count']}x {item.get('gpu') or item.get('gpu_raw')}"
+        price, card = (
+            f"${item['price_per_hour']:.3f}/h",
+            f"{item['gpu_count']}x {item.get('gpu') or item.get('gpu_raw')}",
+        )
         out.print(f"  [bold]{item['rank']}.[/] {escape(item['id'])}  {card}  {price}  score {item['score']:.3f}")
         out.print(f"     [dim]{escape(item['why'])}[/]")
     for held in ranking.get("winner_stays", [])[:2]:

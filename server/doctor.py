@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import shutil
 from typing import Any
+from urllib.parse import urlsplit
 
 from adapters import discover
 from market.context import Market, opened
@@ -13,6 +15,7 @@ from market.settings import Settings
 from server.app import make_market
 from server.mcp_door import product_version
 
+CONNECT_SECONDS = 4.0
 LOW_DISK_BYTES = 200 * 1024 * 1024
 
 
@@ -30,6 +33,7 @@ async def examine(settings: Settings) -> dict[str, Any]:
     try:
         async with opened(make_market(settings)) as market:
             await _look_at_market(market, found)
+            await _look_at_network(found)
     except BrokerError as problem:
         problems.append(str(problem))
     return found
@@ -47,6 +51,35 @@ def _configuration(settings: Settings) -> dict[str, str]:
         "providers": settings.providers or "all",
         "read only": str(settings.read_only).lower(),
     }
+
+
+async def _look_at_network(found: dict[str, Any]) -> None:
+    """Whether the API of each provider that has one can be connected to from here."""
+    hosts = {
+        name: urlsplit(adapter.base_url).hostname or "" for name, adapter in discover()[0].items() if adapter.has_api()
+    }
+    reached = await asyncio.gather(*(_reachable(host) for host in hosts.values()))
+    answers = dict(zip(hosts, reached, strict=True))
+    for provider in found["providers"]:
+        provider["reachable"] = answers.get(provider["provider"])
+    for provider in found["providers"]:
+        if provider["state"] == "unhealthy" and provider["reachable"]:
+            found["problems"].append(f"{provider['provider']} can be connected to, but: {provider['remarks']}")
+    silent = [name for name, answered in answers.items() if not answered]
+    if silent:
+        found["problems"].append(
+            f"cannot connect to {', '.join(silent)}; their published or last known prices stand. Is there a network?"
+        )
+
+
+async def _reachable(host: str) -> bool:
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(host, 443)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 def _look_at_disk(settings: Settings, problems: list[str]) -> None:
@@ -75,6 +108,4 @@ async def _look_at_market(market: Market, found: dict[str, Any]) -> None:
                 "remarks": state.last_error or state.notice,
             }
         )
-        if state.state == "unhealthy":
-            found["problems"].append(f"{name} does not answer: {state.last_error}")
     found["unmapped_gpus"] = sorted(raw for gpu, raw in snapshot.frame.cards.values if gpu is None and raw)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tools.search import OfferPage
     from tools.sync import ProviderRun
 
+_REACHED: dict[bool | None, str] = {True: "[green]reached[/]", False: "[red]not reached[/]", None: ""}
 _STATE_STYLE = {"healthy": "green", "degraded": "yellow", "unhealthy": "red", "unknown": "dim"}
 
 
@@ -131,13 +132,14 @@ def print_examination(found: Mapping[str, Any]) -> None:
     out = console()
     print_facts("GPUBroker", found["configuration"])
     table = Table(title="Providers", title_justify="left", pad_edge=False)
-    for name in ("provider", "state", "offers", "confirmed", "remarks"):
+    for name in ("provider", "state", "API", "offers", "confirmed", "remarks"):
         table.add_column(name, overflow="fold")
     for provider in found["providers"]:
         style = _STATE_STYLE.get(provider["state"], "dim")
         table.add_row(
             provider["provider"],
             f"[{style}]{provider['state']}[/]{' (stale)' if provider['stale'] else ''}",
+            _REACHED[provider.get("reachable")],
             str(provider["offers"]),
             provider["confirmed_at"] or "never",
             escape(provider["remarks"]),

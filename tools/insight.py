@@ -230,6 +230,7 @@ class ProviderLine(Result):
     provider: str
     state: str
     offers: int
+    live: bool | None = Field(default=None, description="True when its API answered the last time it was asked.")
     confirmed_at: Moment | None = None
     stale: bool | None = None
 
@@ -276,6 +277,7 @@ def provider_line(state: ProviderHealth, offers: int, now: datetime) -> Provider
         provider=state.name,
         state=state.state,
         offers=offers,
+        live=True if state.response_time_ms is not None and state.state in ("healthy", "degraded") else None,
         confirmed_at=state.last_complete_at,
         stale=True if state.is_stale(now) else None,
     )

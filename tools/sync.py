@@ -217,7 +217,7 @@ def _health(adapter: type[Adapter], now: datetime, *, offers: int, run: Provider
     return ProviderHealth(
         name=adapter.name,
         title=adapter.title,
-        state=_state(adapter, run),
+        state=_state(adapter, run, offers),
         last_attempt_at=now if asked or not adapter.has_api() else None,
         last_success_at=now if well else None,
         last_error=run.error if run is not None else None,
@@ -231,7 +231,9 @@ def _health(adapter: type[Adapter], now: datetime, *, offers: int, run: Provider
     )
 
 
-def _state(adapter: type[Adapter], run: ProviderRun | None) -> HealthState:
+def _state(adapter: type[Adapter], run: ProviderRun | None, offers: int) -> HealthState:
+    if not adapter.has_api() and offers == 0:
+        return "disabled"
     if run is None:
         return "unknown" if adapter.has_api() else "healthy"
     if run.error is not None:
