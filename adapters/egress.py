@@ -109,7 +109,7 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
     ) -> None:
         self._guard = guard
         self._resolve = resolve
-        self._network = network or httpcore.AnyIOBackend()
+        self._network: httpcore.AsyncNetworkBackend = network or httpcore.AnyIOBackend()
 
     async def connect_tcp(
         self,

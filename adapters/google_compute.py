@@ -10,3 +10,7 @@ class GoogleCompute(PublishedOnly):
 
     name, title, website = "google_compute", "Google Compute Engine", "https://cloud.google.com/compute"
     source_url = "https://cloud.google.com/compute/gpus-pricing"
+    notice = (
+        "List prices: Google states one for nearly every region, also where a machine is not offered yet; whether it "
+        "is sold there, and stock, are not known."
+    )

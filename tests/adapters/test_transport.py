@@ -84,7 +84,7 @@ class Script:
     """Answers one after the other, the last one for ever, and the requests they answered."""
 
     def __init__(self, *answers: httpx.Response | Exception) -> None:
-        self.answers = list(answers)
+        self.answers: list[httpx.Response | Exception] = [*answers]
         self.requests: list[httpx.Request] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -229,8 +229,7 @@ async def test_a_passing_failure_is_not_noticed() -> None:
 async def test_a_refused_key_is_not_retried_nor_an_outage(status: int) -> None:
     script = Script(httpx.Response(status, text=KEY))
     client = acme(script)
-    for _ in range(20):
-        problem = await failure(client)
+    problem = [await failure(client) for _ in range(20)][-1]
     assert isinstance(problem, ProviderRefused)
     assert not problem.retryable
     assert "`ACME_API_KEY`" in str(problem)
@@ -273,12 +272,11 @@ def test_retry_after_is_a_number_or_a_date(header: str | None, seconds: float | 
 async def test_a_dead_provider_is_left_alone_after_ten_calls_and_tried_again_later() -> None:
     script = Script(httpx.Response(500))
     client = acme(script)
-    for _ in range(6):
-        problem = await failure(client)
+    problem = [await failure(client) for _ in range(6)][-1]
     assert len(script.requests) == 10
     assert problem.details["breaker"] == "open"
     await anyio.sleep(31)
-    script.answers = [httpx.Response(200, json=[])]
+    script.answers[:] = [httpx.Response(200, json=[])]
     assert await client.get_json(URL) == []
     assert client.breaker.state == "closed"
 
