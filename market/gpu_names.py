@@ -44,7 +44,7 @@ _TOTAL = re.compile(r"(\d{1,5})vram\b")
 _COUNTS = (
     re.compile(r"\bgpu_(\d{1,3})x(?=_)"),
     re.compile(r"^\s*(\d{1,3}) ?[x×][ _-]"),
-    re.compile(r"(?:(?<=[a-qsu-z0-9])| )[x×] ?(\d{1,3})(?=$|-| )"),  # never the x of RTX, GTX or RX
+    re.compile(r"(?:(?<=[a-z0-9])(?<!rt)(?<!gt)(?<!\br)| )[x×] ?(\d{1,3})(?=$|-| )"),  # never the x of RTX, GTX or RX
     re.compile(r"^\s*(\d{1,2})(?=(?:gh|gb|mi|rtx(?:pro|a)?|[abhlptv])\d)"),
     re.compile(r"\.(\d{1,2})x$"),
     re.compile(r"(?:^|-)(\d{1,2})(?=-[a-z0-9]+-gpu)"),

@@ -20,6 +20,7 @@ from market.gpu_names import Reading, compact, form_in, read_name, without_count
 
 _TOLERANCE = 0.07
 _SLICE_BELOW = 0.55
+_LEAST_GB = 0.25
 _SHARES = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40)
 
 
@@ -193,7 +194,7 @@ def identify(
 
 @lru_cache(maxsize=65_536)
 def _identify(raw: str, provider: str | None, memory_gb: float | None, form: str | None) -> Sighting:
-    reported = float(memory_gb) if memory_gb is not None and 0 < memory_gb < 1_000_000 else None
+    reported = float(memory_gb) if memory_gb is not None and _LEAST_GB <= memory_gb < 1_000_000 else None
     reading = read_name(raw)
     stated = form_in(form)
     gpu = _recognise(raw, reading, provider, reported, stated)
@@ -216,7 +217,7 @@ def _recognise(
     if provider:
         home = compact(provider)
         home = _PROVIDERS.get(home, home)
-        for spelling in (key, stripped, without_count(raw)):
+        for spelling in dict.fromkeys((key, stripped, without_count(raw), compact("".join(words(raw[:200]))))):
             aliases = by_provider.get((home, spelling))
             hit = _choose(aliases, memory, stated or reading.form_factor) if aliases else None
             if hit:

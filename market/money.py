@@ -38,8 +38,11 @@ def amount(value: object) -> Decimal:
 
     Raises ValueError for anything that is not a finite number.
     """
+    text = str(value).strip()
+    if "_" in text:  # Python's own digit grouping, which no price list means
+        raise ValueError(f"not an amount: {value!r}")
     try:
-        parsed = Decimal(str(value).strip())
+        parsed = Decimal(text)
         if not parsed.is_finite():
             raise ValueError(f"not a finite amount: {value!r}")
         return parsed.quantize(MILLIONTH, rounding=ROUND_HALF_EVEN)

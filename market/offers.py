@@ -111,6 +111,8 @@ class Offer:
         return (self.price_per_hour_usd / self.gpu_count).quantize(MILLIONTH, rounding=ROUND_HALF_EVEN)
 
 
+# Above this a price is a mistake; it is also where a JSON number stops holding every millionth.
+_BEYOND_BELIEF = Decimal(1_000_000_000)
 _UNSAFE = re.compile(r"[^a-z0-9._-]+")
 _MAX_SLUG = 120
 
@@ -228,6 +230,8 @@ def listed_tokens(
     paid = [amount(price_per_million_input_tokens), amount(price_per_million_output_tokens)]
     if min(paid) < 0 or max(paid) <= 0:
         raise Unlistable("token price is not positive")
+    if max(paid) >= _BEYOND_BELIEF:
+        raise Unlistable("token price is beyond belief")
     return Offer(
         id=offer_id(provider, model, "global", "token"),
         provider=provider,
@@ -249,8 +253,6 @@ def listed_tokens(
     )
 
 
-# Above this a price is a mistake; it is also where a JSON number stops holding every millionth.
-_BEYOND_BELIEF = Decimal(1_000_000_000)
 _AMOUNTS = frozenset({"spot_price", "storage_price_per_gb_month", "egress_price_per_gb"})
 _FREE_TEXT = {
     "availability_zone": 80,
