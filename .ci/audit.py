@@ -28,7 +28,7 @@ def main() -> int:
         return 0
     packages = report["dependencies"]
     known = [
-        f"{package['name']} {package['version']}: {finding['id']}, mended in {', '.join(finding['fix_versions']) or 'none'}"
+        f"{package['name']} {package['version']}: {finding['id']}, mended in {finding['fix_versions'] or 'no version'}"
         for package in packages
         for finding in package.get("vulns", [])
     ]
@@ -39,7 +39,8 @@ def main() -> int:
     elif unseen == len(packages):
         print(f"Dependency audit SKIPPED: the list of vulnerabilities knows none of the {unseen} packages from here.")
     else:
-        print(f"Dependency audit: nothing known against {len(packages) - unseen} packages; {unseen} could not be looked up.")
+        seen = len(packages) - unseen
+        print(f"Dependency audit: nothing known against {seen} packages; {unseen} could not be looked up.")
     return 1 if known else 0
 
 
