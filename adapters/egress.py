@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import anyio
 import httpcore
@@ -109,7 +109,7 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
     ) -> None:
         self._guard = guard
         self._resolve = resolve
-        self._network: httpcore.AsyncNetworkBackend = network or httpcore.AnyIOBackend()
+        self._network = network or cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
 
     async def connect_tcp(
         self,

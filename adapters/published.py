@@ -8,14 +8,15 @@ stock, so availability is `unknown`; and it is never called live, even for a pro
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from importlib.resources import files
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from adapters.base import Adapter
+from market.errors import ProviderRefused
 from market.offers import Offer, PriceSource, Pricing, listed
 
 
@@ -31,6 +32,10 @@ class PublishedOnly(Adapter):
     stale_after: ClassVar[timedelta] = timedelta(days=30)
     drop_after: ClassVar[timedelta] = timedelta(days=90)
     notice: ClassVar[str] = "Known from published price lists alone: each price has its date, stock is not known."
+
+    def pages(self) -> AsyncIterator[Any]:
+        """None: there is nobody to ask."""
+        raise ProviderRefused(f"`{self.name}` has no API to read prices from; its published table is all there is.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,7 @@ async def test_a_provider_without_an_api_is_never_asked(name: str) -> None:
     adapter = FOUND[name]
     assert not adapter.has_api()
     unasked = Served({})
-    with pytest.raises(ProviderFailed):
+    with pytest.raises(ProviderFailed, match="has no API"):
         await synced(adapter, unasked)
     assert unasked.asked == []
 
