@@ -11,7 +11,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,7 +19,20 @@ if TYPE_CHECKING:
     from market.settings import Settings
 
 DONE, FAILED, USAGE, NOTHING, UNWELL = 0, 1, 2, 3, 4
-Command = Callable[[argparse.Namespace, "Settings"], Awaitable[int]]
+Command = Callable[[argparse.Namespace, "Settings"], Coroutine[Any, Any, int]]
+
+
+SUMMARIES = {
+    "stdio": "serve MCP to the program that starts this one",
+    "serve": "serve MCP and HTTP on a port of this machine",
+    "sync": "fetch prices now",
+    "search": "find offers, cheapest first",
+    "parse": "show how a workload in plain words is understood",
+    "call": "call any tool, such as: gpubroker call rank_offers workload='serve Llama 3.1 8B'",
+    "demo": "start the server, connect a real MCP client and show a transcript",
+    "migrate": "bring the database to this version's schema",
+    "doctor": "say what is configured, reachable and stale",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,28 +70,24 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--data-dir", help="folder of the database (GPUBROKER_DATA_DIR)")
     common.add_argument("--json", action="store_true", help="print JSON")
 
-    def command(name: str, summary: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=summary, description=summary, parents=[common])
+    def command(name: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=SUMMARIES[name], description=SUMMARIES[name], parents=[common])
 
-    for name, summary in (("stdio", "serve MCP to the program that starts this one"), ("serve", "serve MCP and HTTP")):
-        door = command(name, summary)
+    for name in ("stdio", "serve"):
+        door = command(name)
         door.add_argument("--read-only", action="store_true", help="offer only tools that change nothing")
         door.add_argument("--toolsets", help="comma-separated toolsets to offer")
         door.add_argument("--no-sync", action="store_true", help="do not fetch prices in the background")
     door.add_argument("--host", help="address to listen on (127.0.0.1)")
     door.add_argument("--port", type=int, help="port to listen on (10355; 0 takes a free one)")
-    fetch = command("sync", "fetch prices now")
-    fetch.add_argument("provider", nargs="*", help="only these providers")
-    find = command("search", "find offers, cheapest first")
-    find.add_argument("words", nargs="*", help="words over name, provider and tags, or filters such as gpu=H100")
-    read = command("parse", "show how a workload in plain words is understood")
-    read.add_argument("words", nargs="+", help="the workload")
-    call = command("call", "call any tool: gpubroker call rank_offers workload='serve Llama 3.1 8B'")
+    command("sync").add_argument("provider", nargs="*", help="only these providers")
+    command("search").add_argument("words", nargs="*", help="words to look for, or filters such as gpu=H100")
+    command("parse").add_argument("words", nargs="+", help="the workload")
+    call = command("call")
     call.add_argument("tool", help="the tool's name")
     call.add_argument("arguments", nargs="*", metavar="name=value", help="its arguments; a value may be JSON")
-    command("demo", "start the server, connect a real MCP client and show a transcript")
-    command("migrate", "bring the database to this version's schema")
-    command("doctor", "say what is configured, reachable and stale")
+    for name in ("demo", "migrate", "doctor"):
+        command(name)
     return root
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 from mcp import Client, StdioServerParameters
-from mcp.types import CallToolResult, TextContent
+from mcp.types import TextContent
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -74,18 +74,17 @@ async def _wait_for_live(client: Client, out: Console) -> None:
 
 async def _providers(client: Client) -> list[dict[str, Any]]:
     result = await client.call_tool("market_overview", {"gpus": 1})
-    content = result.structured_content if isinstance(result, CallToolResult) else None
-    return list((content or {}).get("provider_health", []))
+    return list((result.structured_content or {}).get("provider_health", []))
 
 
 async def _ask(client: Client, out: Console, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Call a tool and show the call. Raises InternalFault with the server's words when it refuses."""
     out.print(f"\n[bold cyan]→ {tool}[/] {escape(json.dumps(arguments))}")
     result = await client.call_tool(tool, dict(arguments))
-    if not isinstance(result, CallToolResult) or result.is_error or result.structured_content is None:
-        words = [block.text for block in getattr(result, "content", []) if isinstance(block, TextContent)]
+    if result.is_error or result.structured_content is None:
+        words = [block.text for block in result.content if isinstance(block, TextContent)]
         raise InternalFault(f"The demo stopped at `{tool}`: {' '.join(words)[:500]}")
-    return result.structured_content
+    return dict(result.structured_content)
 
 
 async def _estimate(client: Client, out: Console) -> dict[str, Any]:

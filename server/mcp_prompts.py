@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any
 
 from mcp.shared.exceptions import MCPError
 from mcp.types import (
@@ -19,6 +20,9 @@ from mcp.types import (
 from market.context import Market
 from prompts.library import PromptMisused, prompts
 from server.mcp_resources import ICON
+
+if TYPE_CHECKING:
+    from market.snapshot import Snapshot
 
 _MAX_COMPLETIONS = 100
 
@@ -74,12 +78,20 @@ async def _names(argument: str, typed: str, market: Market) -> list[str] | None:
     if argument == "region":
         from market import regions
 
-        return regions.areas()
+        return regions.known_terms()
     if argument == "provider":
         return sorted(await market.provider_states())
     if argument in ("offer", "offer_id"):
-        return (await market.snapshot()).nearest_ids(typed)
+        return _ids_from(await market.snapshot(), typed.lower())
     return None
+
+
+def _ids_from(snapshot: Snapshot, typed: str) -> list[str]:
+    """Ids that begin with what was typed; they are kept sorted, so they stand side by side."""
+    ids = snapshot.frame.ids
+    start = bisect_left(ids, typed.encode())
+    beside = (name.decode() for name in ids[start : start + _MAX_COMPLETIONS + 1].tolist())
+    return [name for name in beside if name.startswith(typed)]
 
 
 def matching(names: list[str], typed: str) -> list[str]:

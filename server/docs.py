@@ -1,0 +1,134 @@
+"""The pages under docs/ that are generated from the code; `make docs` writes them, a test holds them to it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from adapters import discover
+from market import errors
+from market.settings import Settings
+from server import mcp_tools
+from server.commands import SUMMARIES
+from tools.capability import capabilities
+
+REFERENCE = Path("docs/reference.md")
+OFFERED = mcp_tools.Offered(read_only=False, toolsets=None)
+
+
+def reference() -> str:
+    """Tools with their arguments, HTTP routes, settings, commands, errors and providers, as one Markdown page."""
+    parts = [
+        "# Reference\n\nGenerated from the code by `make docs`; edit the code, not this page.\n",
+        "## Tools\n",
+        *_tools(),
+        "## HTTP routes\n",
+        _table(("route", "tool"), _routes()),
+        "## Settings\n",
+        _table(("variable", "default", "meaning"), _settings()),
+        "## Commands\n",
+        _table(("command", "does"), _commands()),
+        "## Errors\n",
+        "Every error at every door has a code, a message, what to do next, and whether a retry may help.\n",
+        _table(("code", "HTTP", "retry", "when"), _errors()),
+        "## Providers\n",
+        _table(("provider", "name", "source", "asked every", "secrets"), _providers()),
+    ]
+    return "\n".join(parts)
+
+
+def _tools() -> Iterator[str]:
+    for tool in mcp_tools.listing(OFFERED):
+        yield f"### `{tool.name}`\n\n{tool.description}\n"
+        schema: dict[str, Any] = tool.input_schema
+        required = set(schema.get("required", []))
+        yield _table(
+            ("argument", "type", "meaning"),
+            (
+                (f"`{name}`" + (" (required)" if name in required else ""), _type(one), one.get("description", ""))
+                for name, one in schema.get("properties", {}).items()
+            ),
+        )
+
+
+def _type(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return " / ".join(str(choice) for choice in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}))}"
+    return str(schema.get("type", "object"))
+
+
+def _routes() -> Iterator[tuple[str, ...]]:
+    for item in capabilities().values():
+        if "http" in item.doors:
+            for route in item.routes:
+                method, path = route.split(" ", 1)
+                yield f"`{method} /api/v2{path}`", f"`{item.name}`"
+
+
+def _settings() -> Iterator[tuple[str, ...]]:
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default_factory is not None or field.default in (None, "") else f"`{field.default}`"
+        yield f"`GPUBROKER_{name.upper()}`", default, field.description or ""
+
+
+def _commands() -> Iterator[tuple[str, ...]]:
+    for name, summary in SUMMARIES.items():
+        yield f"`gpubroker {name}`", summary
+
+
+def _errors() -> Iterator[tuple[str, ...]]:
+    for kind in _tree(errors.BrokerError):
+        yield f"`{kind.code}`", str(kind.status), "yes" if kind.retryable else "no", (kind.__doc__ or "").split("\n")[0]
+
+
+def _tree(kind: type[errors.BrokerError]) -> Iterator[type[errors.BrokerError]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _tree(child)
+
+
+def _providers() -> Iterator[tuple[str, ...]]:
+    for name, adapter in discover()[0].items():
+        source = adapter.price_source if adapter.has_api() else "published table"
+        every = f"{adapter.interval.total_seconds() / 60:g} min"
+        yield f"`{name}`", adapter.title, source, every, ", ".join(f"`{secret}`" for secret in adapter.secrets)
+
+
+def _table(head: tuple[str, ...], rows: Any) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return (
+        "\n".join(
+            "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in lines
+        )
+        + "\n"
+    )
+
+
+def contracts() -> dict[str, Any]:
+    """What clients may rely on: `openapi.json` and `tools.json` as this version has them."""
+    from server.openapi import document
+
+    listed = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in mcp_tools.listing(OFFERED)]
+    return {"openapi.json": document("0"), "tools.json": {"tools": sorted(listed, key=lambda tool: str(tool["name"]))}}
+
+
+def written(value: Any) -> str:
+    """A contract as the file has it."""
+    return json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def main() -> int:
+    """Write every generated page."""
+    REFERENCE.parent.mkdir(exist_ok=True)
+    REFERENCE.write_text(reference(), encoding="utf-8")
+    print(f"wrote {REFERENCE}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
