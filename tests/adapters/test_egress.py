@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import ssl
 from collections.abc import Iterable
@@ -13,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.egress import EgressGuard, GuardedNetwork, GuardedTransport, is_public, literal_address
+from adapters.base import Adapter
+from adapters.egress import EgressGuard, GuardedNetwork, GuardedTransport, is_public, literal_address, resolve
 from adapters.redaction import Redactor
+from adapters.transport import ProviderClient
 from market.errors import ProviderRefused
 
 PRIVATE = [
@@ -247,3 +250,29 @@ def test_a_shown_address_keeps_what_is_harmless_alone() -> None:
         "https://me:pw@api.acme.example/hunter2%2Fx/p?gpu=H100&api_key=1&Signature=2&q=hunter2/x#f"
     )
     assert shown == "https://api.acme.example/***/p?gpu=H100&api_key=***&Signature=***&q=***"
+
+
+async def test_a_provider_on_this_machine_answers_over_a_real_connection() -> None:
+    class Local(Adapter):
+        name, title, website = "local", "Local", "https://local.example"
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n[1, 2, 3]")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/offers"
+    async with server:
+        client = ProviderClient(Local, allow_loopback=True)
+        assert await client.get_json(url) == [1, 2, 3]
+        await client.aclose()
+        stranger = ProviderClient(Local)
+        with pytest.raises(ProviderRefused):
+            await stranger.get_json(url)
+        await stranger.aclose()
+
+
+async def test_names_are_resolved_by_the_system() -> None:
+    assert "127.0.0.1" in await resolve("localhost", 80)
