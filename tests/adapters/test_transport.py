@@ -6,9 +6,6 @@ import asyncio
 import gzip
 import itertools
 import logging
-import selectors
-from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -16,109 +13,15 @@ import anyio
 import httpx
 import pytest
 
-from adapters.base import Adapter
 from adapters.breaker import BreakerPolicy
-from adapters.transport import ProviderClient, retry_after
+from adapters.transport import retry_after
 from market.errors import ProviderFailed, ProviderRefused
-
-NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-KEY = "rpa_5ecret/value+1"
-URL = "https://api.acme.example/v1/prices"
-
-
-class Acme(Adapter):
-    """A provider that exists here alone."""
-
-    name, title, website = "acme", "Acme", "https://acme.example"
-    base_url = "https://api.acme.example"
-    extra_hosts = ("cdn.acme.example",)
-    secrets = ("ACME_API_KEY",)
-    per_second = 1000.0
-    max_body_bytes = 1024 * 1024
-
-
-class PatientSelector(selectors.DefaultSelector):
-    """Never waits: when nothing is ready it moves the loop's clock to the next timer instead."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        ready = super().select(0)
-        if not ready and timeout:
-            self.now += timeout
-        return ready
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time passes only by being waited for, so that a minute of silence takes none."""
-
-    def __init__(self) -> None:
-        self._patience = PatientSelector()
-        super().__init__(self._patience)
-
-    def time(self) -> float:
-        return self._patience.now
+from tests.adapters.acme import KEY, NOW, URL, Acme, Pieces, Script, VirtualLoop, acme, failure
 
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     return "asyncio", {"loop_factory": VirtualLoop}
-
-
-Handler = Callable[[httpx.Request], Any]
-
-
-def acme(handler: Handler, adapter: type[Adapter] = Acme, **given: Any) -> ProviderClient:
-    """A client of the provider whose answers `handler` makes, on the loop's own clock."""
-    settings: dict[str, Any] = {
-        "transport": httpx.MockTransport(handler),
-        "monotonic": asyncio.get_running_loop().time,
-        "clock": lambda: NOW,
-        "jitter": lambda: 1.0,
-        "environment": {"ACME_API_KEY": KEY},
-    }
-    return ProviderClient(adapter, **settings | given)
-
-
-class Script:
-    """Answers one after the other, the last one for ever, and the requests they answered."""
-
-    def __init__(self, *answers: httpx.Response | Exception) -> None:
-        self.answers: list[httpx.Response | Exception] = [*answers]
-        self.requests: list[httpx.Request] = []
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        now = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(now, Exception):
-            raise now
-        return now
-
-
-async def failure(client: ProviderClient, url: str = URL) -> ProviderFailed:
-    with pytest.raises(ProviderFailed) as caught:
-        await client.get_json(url)
-    return caught.value
-
-
-class Pieces(httpx.AsyncByteStream):
-    """A body that comes in pieces and counts how many were taken."""
-
-    def __init__(self, piece: bytes, times: int, pause_seconds: float = 0.0) -> None:
-        self.piece, self.times, self.pause_seconds, self.taken = piece, times, pause_seconds, 0
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for _ in range(self.times):
-            self.taken += 1
-            yield self.piece
-            if self.pause_seconds:
-                await anyio.sleep(self.pause_seconds)
-
-
-async def drained(lines: AsyncIterator[str], into: list[str]) -> None:
-    """Read to the end, keeping what came."""
-    async for line in lines:
-        into.append(line)
 
 
 async def test_numbers_arrive_exactly_as_written() -> None:
@@ -420,67 +323,3 @@ async def test_secrets_are_in_no_message_log_or_repr(caplog: pytest.LogCaptureFi
         assert secret not in said
     assert "gpu=H100" in caplog.text
     assert [record.name for record in caplog.records if record.levelno >= logging.INFO] == ["gpubroker.adapters"]
-
-
-async def test_a_large_text_is_read_line_by_line() -> None:
-    body = b"a,b\r\n" + "\u20ac,2\n".encode() + b"last"
-    answer = httpx.Response(200, stream=Pieces(gzip.compress(body), 1), headers={"content-encoding": "gzip"})
-    lines = [line async for line in acme(Script(answer)).stream_lines(URL, max_bytes=1000)]
-    assert lines == ["a,b", "\u20ac,2", "last"]
-
-
-async def test_characters_cut_between_pieces_are_whole_again() -> None:
-    halves = "\u20ac1\n".encode()
-
-    class Halved(httpx.AsyncByteStream):
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            for index in range(len(halves)):
-                yield halves[index : index + 1]
-
-    assert [line async for line in acme(Script(httpx.Response(200, stream=Halved()))).stream_lines(URL)] == ["\u20ac1"]
-
-
-@pytest.mark.parametrize(
-    ("body", "says"),
-    [
-        (Pieces(b"row\n", 1000), "more than the 2,000 bytes"),
-        (Pieces(b"\xff\xff\n", 1), "not UTF-8"),
-        (Pieces(b"\xe2\x82", 1), "middle of a character"),
-        (Pieces(b"row\n", 2, pause_seconds=60), "did not answer within 20 s"),
-    ],
-)
-async def test_a_stream_that_goes_wrong_keeps_what_was_read_and_says_so(body: Pieces, says: str) -> None:
-    lines = acme(Script(httpx.Response(200, stream=body))).stream_lines(URL, max_bytes=2000)
-    read: list[str] = []
-    with pytest.raises(ProviderFailed, match=says):
-        await drained(lines, read)
-    assert set(read) <= {"row"}
-    assert len(read) in (0, 1, 500)
-
-
-async def test_a_stream_may_not_last_for_ever() -> None:
-    client = acme(Script(httpx.Response(200, stream=Pieces(b"row\n", 10_000, pause_seconds=10))))
-    loop = asyncio.get_running_loop()
-    before = loop.time()
-    with pytest.raises(ProviderFailed):
-        await drained(client.stream_lines(URL, timeout_seconds=100), [])
-    assert loop.time() - before == pytest.approx(100, abs=11)
-
-
-async def test_the_beginning_of_a_stream_is_retried() -> None:
-    script = Script(httpx.Response(503), httpx.Response(200, content=b"row"))
-    assert [line async for line in acme(script).stream_lines(URL)] == ["row"]
-
-
-async def test_a_stream_left_early_gives_its_place_back() -> None:
-    class One(Acme):
-        name = "one"
-        concurrency = 1
-
-    client = acme(Script(httpx.Response(200, content=b"1\n2\n")), One)
-    lines = client.stream_lines(URL)
-    assert await anext(lines) == "1"
-    await lines.aclose()
-    with anyio.fail_after(timedelta(seconds=5).total_seconds()):
-        assert [line async for line in client.stream_lines(URL)] == ["1", "2"]
-    await client.aclose()
