@@ -24,7 +24,7 @@ class Redactor:
             spelling
             for secret in secrets
             if len(secret) >= _SHORTEST_SECRET
-            for spelling in (secret, quote(secret, safe=""), quote_plus(secret))
+            for spelling in (secret, quote(secret, safe="", errors="replace"), quote_plus(secret, errors="replace"))
         }
         longest_first = sorted(spellings, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
