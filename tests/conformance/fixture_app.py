@@ -1,4 +1,4 @@
-"""The product's own MCP server with the surface of the conformance suite added: `python -m tests.conformance.fixture_app`.
+"""The product's own MCP server with the conformance suite's surface added: `python -m tests.conformance.fixture_app`.
 
 `--product` leaves the additions out. The port is chosen by the system and printed, then the server runs until killed.
 """
@@ -30,6 +30,7 @@ from market.settings import Settings
 from server.mcp_door import MarketDoor, build, http_route
 from tests.conformance.fixture_content import add_prompts, add_resources, add_tools, add_tools_with_notices
 from tests.conformance.fixture_questions import add_questions, add_single_round_questions, add_stateful_questions
+from tools.sync import seed
 
 
 class Replay(EventStore):
@@ -82,7 +83,7 @@ def add_fixtures(door: MarketDoor) -> None:
 
 def application(settings: Settings, *, product: bool) -> Starlette:
     """The door as an HTTP application."""
-    door = build(Market(settings), settings)
+    door = build(Market(settings, seed=seed), settings)
     if product:
         route, lifespan = http_route(door, settings)
     else:
