@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from detect_secrets import SecretsCollection
+from detect_secrets.core.secrets_collection import SecretsCollection
 from detect_secrets.settings import transient_settings
 
+from server import docs
 from tests.house import FOLDERS, ROOT, SUB_FOLDERS, functions, handed_on, modules, parsed, project, runtime_names, shown
 
 MOST_LINES_OF_A_MODULE = 400
@@ -196,24 +197,8 @@ def test_a_planted_secret_is_found(tmp_path: Path) -> None:
     assert "settings.py" in _secrets(["settings.py"], tmp_path)
 
 
-def test_generated_pages_equal_what_the_code_generates(tmp_path: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, "-m", "server.docs", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    written = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
-    assert written
-    stale = [str(name) for name in written if not _same(ROOT / "docs" / name, tmp_path / name)]
-    assert not stale, "run `make docs`"
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.is_file() and one.read_text(encoding="utf-8") == other.read_text(encoding="utf-8")
+def test_generated_pages_equal_what_the_code_generates() -> None:
+    assert (ROOT / docs.REFERENCE).read_text(encoding="utf-8") == docs.reference(), "run `make docs`"
 
 
 def _lines(path: Path) -> int:

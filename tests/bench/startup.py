@@ -1,4 +1,4 @@
-"""Measures the start: CPU until `gpubroker stdio` has answered `initialize`, beside a process that imports the SDK's server.
+"""Measures the start: CPU until `gpubroker stdio` has answered `initialize`, beside an import of the SDK's server.
 
 python -m tests.bench.startup [runs]     7 unless said; exit code 1 above the limit
 """
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from typing import Any
 
 from tests.house import ROOT
 
@@ -19,7 +20,7 @@ LIMIT = 1.15
 RUNS = 7
 PEER = "from mcp.server import MCPServer; print(MCPServer.__name__, flush=True); input()"
 LAUNCH = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from server.launch import main; sys.exit(main())"
-INITIALIZE = {
+INITIALIZE: dict[str, Any] = {
     "jsonrpc": "2.0",
     "id": 1,
     "method": "initialize",
