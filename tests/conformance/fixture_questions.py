@@ -6,6 +6,7 @@ from typing import Any
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
+from mcp.server.session import ServerSession
 from mcp.shared.exceptions import MCPError
 from mcp.types import (
     MISSING_REQUIRED_CLIENT_CAPABILITY,
@@ -123,7 +124,8 @@ def _choices() -> dict[str, dict[str, Any]]:
 
 
 async def _asked(ctx: Context[Any, Any], message: str, schema: dict[str, Any]) -> ElicitResult:
-    return await ctx.session.elicit_form(message, schema, related_request_id=ctx.request_context.request_id)
+    session: ServerSession = ctx.session
+    return await session.elicit_form(message, schema, related_request_id=ctx.request_context.request_id)
 
 
 def add_single_round_questions(server: MCPServer[Any]) -> None:

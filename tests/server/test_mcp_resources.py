@@ -33,7 +33,8 @@ async def test_templates_and_lists_are_offered_with_words_and_icons(door: Market
         "provider://{name}",
     }
     assert {resource.uri for resource in resources} == {"gpubroker://gpus", "gpubroker://providers"}
-    assert all(each.title and each.description and each.icons for each in (*templates, *resources))
+    assert all(template.title and template.description and template.icons for template in templates)
+    assert all(resource.title and resource.description and resource.icons for resource in resources)
 
 
 async def test_an_offer_is_read_by_its_plain_or_its_encoded_id(door: MarketDoor, market: Market, era: str) -> None:
