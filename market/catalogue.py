@@ -7,6 +7,7 @@ costs one small write. Rows come out as plain tuples (`market.rows`), so that th
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -14,7 +15,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from sqlalchemy import Row as ResultRow
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from market import ingest, rows
@@ -125,7 +126,7 @@ async def current(store: Store) -> State:
 
 
 async def load_rows(store: Store, chunk: int = 5_000) -> AsyncIterator[Sequence[Row]]:
-    """Every live offer by id, as raw rows in the order of `market.rows.ROW_FIELDS`, `chunk` at a time from one state."""
+    """Every live offer by id, as raw rows (`market.rows.ROW_FIELDS`), `chunk` at a time, from one state."""
     first, second = ("?", "?") if store.dialect == "sqlite" else ("$1", "$2")
     page = (
         f"SELECT {', '.join(ROW_FIELDS)} FROM offers WHERE gone_at IS NULL AND id > {first} "  # noqa: S608
@@ -158,18 +159,22 @@ async def offer(store: Store, offer_id: str) -> Stored | None:
     )
 
 
-async def history(store: Store, offer_id: str, *, since: datetime | None = None, limit: int = 10_000) -> list[PricePoint]:
-    """The newest `limit` price points of an offer since a time, oldest first."""
+async def history(
+    store: Store, offer_id: str, *, since: datetime | None = None, limit: int = 10_000
+) -> list[PricePoint]:
+    """The newest `limit` price points of an offer, oldest first: the one standing at `since`, and those after it."""
+    if limit <= 0:
+        return []
     async with store.read() as connection:
         points = await _raw_points(connection, [offer_id], since, limit)
         points += await _daily_points(connection, [offer_id], since)
-    return [point for _, point in sorted(points, key=_when)][-limit:] if limit > 0 else []
+    return _from([point for _, point in sorted(points, key=_when)], since)[-limit:]
 
 
 async def product_history(
     store: Store, offer_ids: Iterable[str], since: datetime | None = None
 ) -> dict[str, list[PricePoint]]:
-    """The price points of several offers at once, oldest first; an offer without any is left out."""
+    """The price points of several offers at once, as `history` has them; an offer without any is left out."""
     wanted = list(dict.fromkeys(offer_ids))
     found: dict[str, list[PricePoint]] = {}
     async with store.read() as connection:
@@ -178,7 +183,15 @@ async def product_history(
             points = await _raw_points(connection, some, since) + await _daily_points(connection, some, since)
             for offer_id, point in sorted(points, key=_when):
                 found.setdefault(offer_id, []).append(point)
-    return found
+    return {offer_id: _from(points, since) for offer_id, points in found.items()}
+
+
+def _from(points: list[PricePoint], since: datetime | None) -> list[PricePoint]:
+    """Without what was over before `since`: a price stands until the next one."""
+    if since is None:
+        return points
+    standing = bisect_right(points, since, key=lambda point: point.recorded_at) - 1
+    return points[max(0, standing) :]
 
 
 def _when(named: tuple[str, PricePoint]) -> datetime:
@@ -191,7 +204,13 @@ async def _raw_points(
     table = price_history.c
     query = select(price_history).where(table.offer_id.in_(offer_ids))
     if since is not None:
-        query = query.where(table.recorded_at >= since)
+        earlier = price_history.alias().c
+        standing = (
+            select(func.max(earlier.recorded_at))
+            .where(earlier.offer_id == table.offer_id, earlier.recorded_at <= since)
+            .scalar_subquery()
+        )
+        query = query.where(table.recorded_at >= func.coalesce(standing, literal(since, table.recorded_at.type)))
     # newest first so that `limit` keeps the newest; a stable sort by time later keeps the order of equal times
     query = query.order_by(table.recorded_at.desc(), table.id.desc())
     if limit is not None:
@@ -208,13 +227,21 @@ async def _daily_points(
     table = price_history_daily.c
     query = select(price_history_daily).where(table.offer_id.in_(offer_ids))
     if since is not None:
-        query = query.where(table.day >= (since.astimezone(UTC).date() - _DAY_ZERO).days)
+        first = (since.astimezone(UTC).date() - _DAY_ZERO).days
+        earlier = price_history_daily.alias().c
+        standing = (
+            select(func.max(earlier.day))
+            .where(earlier.offer_id == table.offer_id, earlier.day <= first)
+            .scalar_subquery()
+        )
+        query = query.where(table.day >= func.coalesce(standing, first))
     days: dict[tuple[str, int], dict[str, Any]] = {}
     for row in await connection.execute(query):
         day = days.setdefault((row.offer_id, row.day), {"currency": row.currency, "samples": row.samples})
         day[row.measure] = row.close
+    unmeasured: dict[str, Any] = dict.fromkeys(_MEASURES)
     return [
-        (offer_id, PricePoint(recorded_at=_start(day), **(dict.fromkeys(_MEASURES) | measured)))
+        (offer_id, PricePoint(recorded_at=_start(day), **(unmeasured | measured)))
         for (offer_id, day), measured in days.items()
     ]
 

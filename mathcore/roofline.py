@@ -8,6 +8,7 @@ multiplies that until arithmetic is the bound. Published single-stream measureme
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 OVERHEAD_SECONDS = 0.0032
 DECODE_SHARE = {"wide": 0.78, "narrow": 0.63}
@@ -40,8 +41,15 @@ def decode_tokens_per_second(
 
     `kv_bytes` is read for each stream, the weights once for all of them. Raises ValueError for values not positive.
     """
-    if min(active_weight_bytes, flops_per_token, bandwidth_bytes, peak_flops, concurrency) <= 0 or kv_bytes < 0:
-        raise ValueError("bytes, bandwidth, peak and concurrency must be above zero")
+    if not (isfinite(kv_bytes) and kv_bytes >= 0):
+        raise ValueError("kv_bytes must be a finite number, zero or above")
+    _above_zero(
+        active_weight_bytes=active_weight_bytes,
+        flops_per_token=flops_per_token,
+        bandwidth_bytes=bandwidth_bytes,
+        peak_flops=peak_flops,
+        concurrency=concurrency,
+    )
     by_memory = concurrency * bandwidth_bytes / (active_weight_bytes + concurrency * kv_bytes)
     by_arithmetic = peak_flops / flops_per_token
     ceiling = min(by_memory, by_arithmetic)
@@ -57,6 +65,16 @@ def decode_tokens_per_second(
     )
 
 
+def weight_bytes_read(total_bytes: float, active_bytes: float, concurrency: int) -> float:
+    """Bytes of weights one step reads for so many streams: of a mixture, the experts that any of them hits.
+
+    Each stream hits a share of the weights of its own; together they miss only what all of them miss.
+    """
+    _above_zero(total_bytes=total_bytes, active_bytes=active_bytes, concurrency=concurrency)
+    missed = 1.0 - min(1.0, active_bytes / total_bytes)
+    return float(total_bytes * (1.0 - missed**concurrency))
+
+
 def training_hours(
     *, parameters: float, tokens: float, peak_flops: float, recompute: bool = True
 ) -> tuple[float, float, float]:
@@ -64,8 +82,13 @@ def training_hours(
 
     6·N·D operations, 8·N·D with recomputation. Raises ValueError for values not positive.
     """
-    if min(parameters, tokens, peak_flops) <= 0:
-        raise ValueError("parameters, tokens and peak must be above zero")
+    _above_zero(parameters=parameters, tokens=tokens, peak_flops=peak_flops)
     work = (8 if recompute else 6) * parameters * tokens
     slow, likely, fast = (work / (peak_flops * share * 3600) for share in TRAINING_SHARE)
     return fast, likely, slow
+
+
+def _above_zero(**figures: float) -> None:
+    for name, figure in figures.items():
+        if not (isfinite(figure) and figure > 0):
+            raise ValueError(f"{name} must be a finite number above zero")

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Z80, Z95 = 1.2816, 1.9600
 DAMPING = 0.9
+SMALLEST, LARGEST = 1e-12, 1e12
+"""Prices outside these are mistakes, and their squares would leave the range of a float."""
 Method = Callable[[NDArray[np.float64], int], NDArray[np.float64]]
 
 
@@ -41,7 +43,7 @@ class Forecast:
 
 
 def statistics(prices: Sequence[float]) -> Statistics:
-    """Describe a series of positive prices, oldest first. Raises ValueError when it is empty or not positive."""
+    """Describe a series of positive prices, oldest first. Raises ValueError when one is not."""
     values = _positive(prices)
     steps = np.diff(values) / values[:-1]
     return Statistics(
@@ -58,7 +60,8 @@ def statistics(prices: Sequence[float]) -> Statistics:
 def anomalies(prices: Sequence[float], threshold: float = 3.5) -> list[int]:
     """Positions that stand out by the robust z-score 0.6745·(x − median)/MAD (Iglewicz and Hoaglin 1993).
 
-    When more than half of the values are equal the MAD is zero; the mean absolute deviation (1.2533) stands in for it.
+    Fewer than five values tell nothing. When more than half of the values are equal the MAD is zero; the mean absolute
+    deviation (1.2533) stands in for it.
     """
     values = _positive(prices)
     if values.size < 5:
@@ -135,7 +138,8 @@ def _backtest(values: NDArray[np.float64], steps: int, method: Method, origins: 
 
 def _widths(errors: NDArray[np.float64] | None, steps: int, values: NDArray[np.float64]) -> NDArray[np.float64]:
     if errors is None:
-        spread = float(np.diff(values).std()) if values.size > 2 else 0.05 * float(values[-1])
+        # A step of unknown direction: the root mean square of the steps seen, whatever their trend.
+        spread = float(np.sqrt(np.mean(np.diff(values) ** 2))) if values.size > 2 else 0.05 * float(values[-1])
         return np.asarray(spread * np.sqrt(np.arange(1, steps + 1)), dtype=np.float64)
     seen = np.isfinite(errors).any(axis=0)
     width = np.zeros(steps)
@@ -145,6 +149,6 @@ def _widths(errors: NDArray[np.float64] | None, steps: int, values: NDArray[np.f
 
 def _positive(prices: Sequence[float]) -> NDArray[np.float64]:
     values = np.asarray(prices, dtype=np.float64)
-    if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all() or (values <= 0).any():
-        raise ValueError("prices must be a list of finite numbers above zero")
+    if values.ndim != 1 or values.size == 0 or not ((values >= SMALLEST) & (values <= LARGEST)).all():
+        raise ValueError(f"prices must be a list of numbers from {SMALLEST:g} to {LARGEST:g}")
     return values

@@ -9,6 +9,7 @@ of the card and about 1 GiB for itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 GIB = 1024**3
@@ -34,7 +35,10 @@ Training = Literal["full", "lora", "qlora"]
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """The shape of a transformer that decides its memory. `latent_width` is set for latent attention."""
+    """The shape of a transformer that decides its memory. `latent_width` is set for latent attention.
+
+    Raises ValueError for a figure that is not finite and above zero, or more active parameters than there are.
+    """
 
     parameters: float
     layers: int
@@ -43,6 +47,14 @@ class ModelShape:
     head_dim: int
     active_parameters: float | None = None
     latent_width: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("parameters", "layers", "hidden", "kv_heads", "head_dim", "active_parameters", "latent_width"):
+            value = getattr(self, name)
+            if value is not None and not (isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be a finite number above zero")
+        if self.active_parameters is not None and self.active_parameters > self.parameters:
+            raise ValueError("active_parameters cannot be more than parameters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,7 @@ class Memory:
 
 def kv_bytes_per_token(shape: ModelShape, bytes_per_value: float = 2.0) -> float:
     """Bytes of KV cache one token takes."""
+    _positive(bytes_per_value=bytes_per_value)
     if shape.latent_width is not None:
         return shape.layers * shape.latent_width * bytes_per_value
     return 2 * shape.layers * shape.kv_heads * shape.head_dim * bytes_per_value
@@ -82,7 +95,12 @@ def serving_memory(shape: ModelShape, precision: str, context_tokens: int, concu
 
 
 def training_memory(shape: ModelShape, how: Training, sequence_tokens: int, batch: int, lora_rank: int = 16) -> Memory:
-    """Memory to fine-tune with AdamW, activations recomputed (2·s·b·h a layer, Korthikanti et al. 2022)."""
+    """Memory to fine-tune with AdamW, activations recomputed (2·s·b·h a layer, Korthikanti et al. 2022).
+
+    Raises ValueError for an unknown method or a count below one.
+    """
+    if how not in ("full", "lora", "qlora"):
+        raise ValueError("how must be one of full, lora, qlora")
     _positive(sequence_tokens=sequence_tokens, batch=batch, lora_rank=lora_rank)
     activations = 2.0 * shape.layers * sequence_tokens * batch * shape.hidden * 2.0 / GB
     activations += 34.0 * sequence_tokens * batch * shape.hidden / GB
@@ -101,7 +119,7 @@ def _bytes(precision: str) -> float:
         raise ValueError(f"precision must be one of {', '.join(BYTES_PER_WEIGHT)}") from None
 
 
-def _positive(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1")
+def _positive(**figures: float) -> None:
+    for name, figure in figures.items():
+        if not (isfinite(figure) and figure > 0):
+            raise ValueError(f"{name} must be a finite number above zero")

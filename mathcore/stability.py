@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mathcore.topsis import topsis
+from mathcore.topsis import finite_matrix, scaled_weights, topsis
 
 STEPS = 101
 
@@ -28,9 +28,8 @@ class WeightRange:
 
 def weight_ranges(columns: ArrayLike, weights: Sequence[float], benefit: Sequence[bool]) -> list[WeightRange]:
     """For each criterion the range of its weight over which TOPSIS keeps the same winner."""
-    matrix = np.asarray(columns, dtype=np.float64)
-    shares = np.asarray(weights, dtype=np.float64) / float(np.sum(weights))
-    winner = int(topsis(matrix, shares.tolist(), benefit).order[0])
+    winner = int(topsis(columns, weights, benefit).order[0])
+    matrix, shares = finite_matrix(columns), scaled_weights(weights)
     return [_range(matrix, shares, benefit, winner, criterion) for criterion in range(shares.size)]
 
 
@@ -51,11 +50,11 @@ def _range(
 
     grid = np.linspace(0.0, 1.0, STEPS)
     low = high = own
-    for weight in grid[grid <= own][::-1]:
+    for weight in grid[grid < own][::-1]:
         if not wins(float(weight)):
             break
         low = float(weight)
-    for weight in grid[grid >= own]:
+    for weight in grid[grid > own]:
         if not wins(float(weight)):
             break
         high = float(weight)
@@ -64,8 +63,11 @@ def _range(
 
 def undominated(columns: ArrayLike, benefit: Sequence[bool]) -> NDArray[np.bool_]:
     """True for each alternative that no other equals or beats everywhere and beats somewhere. O(n²·m): keep n small."""
+    matrix = finite_matrix(columns)
+    if len(benefit) != matrix.shape[0]:
+        raise ValueError(f"{matrix.shape[0]} criteria and {len(benefit)} directions do not match")
     signs = np.where(np.asarray(benefit, dtype=bool), 1.0, -1.0)
-    better = (np.asarray(columns, dtype=np.float64) * signs[:, None]).T
+    better = (matrix * signs[:, None]).T
     kept = np.ones(better.shape[0], dtype=bool)
     for index, row in enumerate(better):
         beats = (better >= row).all(axis=1) & (better > row).any(axis=1)
