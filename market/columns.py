@@ -47,8 +47,7 @@ class Column:
 
     def figures(self, rows: Where) -> npt.NDArray[np.float64]:
         """The values of some rows as floats."""
-        found: npt.NDArray[np.float64] = self.numbers[self.codes[rows]]
-        return found
+        return self.numbers.take(self.codes[rows])
 
     @cached_property
     def numbers(self) -> npt.NDArray[np.float64]:
@@ -85,7 +84,11 @@ class Membership:
     @classmethod
     def of(cls, column: Column, chosen: Mask) -> Membership:
         """The condition, with the share of rows that meet it."""
-        edges = np.flatnonzero(np.diff(chosen, prepend=False, append=False)).tolist()
+        edges = (np.flatnonzero(chosen[1:] != chosen[:-1]) + 1).tolist()
+        if chosen.size and chosen[0]:
+            edges.insert(0, 0)
+        if chosen.size and chosen[-1]:
+            edges.append(chosen.size)
         runs = tuple(zip(edges[::2], edges[1::2], strict=True))
         share = float(column.counts[chosen].sum()) / max(1, column.codes.size)
         return cls(column.codes, chosen, runs, share)
@@ -99,8 +102,7 @@ class Membership:
         """Which of the rows meet it."""
         codes = self.codes[rows]
         if not self.is_quick:
-            looked_up: Mask = self.chosen[codes]
-            return looked_up
+            return self.chosen.take(codes)
         kind = codes.dtype.type
         found: Mask | None = None
         for start, end in self.runs:

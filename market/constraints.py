@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from typing import Any, Literal, Protocol
@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from market.columns import Mask, Membership, Ordering, Rows, Where
+from market.columns import Column, Mask, Membership, Ordering, Rows, Where
 from market.frame import NOT_COMPARED, Frame
 from market.money import from_millionths, to_millionths
 from market.query import Query
@@ -108,12 +108,13 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """All a query's field asks: conditions that must all hold. `asked` is None where the query said nothing."""
+    """All a query's field asks: conditions that must all hold; `implied` when the query said nothing of it."""
 
     field: str
     asked: object
     conditions: tuple[Condition, ...]
     bound: Bound | None = None
+    implied: bool = False
 
 
 def constraints(query: Query, frame: Frame, stale_providers: frozenset[str]) -> Iterator[Constraint]:
@@ -124,8 +125,8 @@ def constraints(query: Query, frame: Frame, stale_providers: frozenset[str]) -> 
     if query.text:
         yield Constraint("text", query.text, tuple(_word(word, frame) for word in query.text.split()))
     if query.gpu:
-        chosen = np.logical_or.reduce([frame.cards_called(word) for word in query.gpu])
-        yield Constraint("gpu", query.gpu, (Membership.of(frame.cards, chosen),))
+        called = frame.membership("gpu", query.gpu, frame.cards, lambda: frame.cards_called(query.gpu))
+        yield Constraint("gpu", query.gpu, (called,))
 
 
 def _prices(query: Query, frame: Frame) -> Iterator[Constraint]:
@@ -153,23 +154,22 @@ def _price_bound(ordering: Ordering, direction: Literal["raise", "lower"]) -> Bo
 
 
 def _memberships(query: Query, frame: Frame, stale_providers: frozenset[str]) -> Iterator[Constraint]:
-    def among(field: str, asked: object, keep: Callable[[Any], bool]) -> Constraint:
-        column = frame.columns[field]
-        return Constraint(field, asked, (Membership.of(column, column.chosen(keep)),))
+    def among(field: str, asked: Hashable, keep: Callable[[Any], bool], column: str = "") -> Constraint:
+        values = frame.columns[column or field]
+        return Constraint(field, asked, (frame.membership(field, asked, values, lambda: values.chosen(keep)),))
 
     if query.availability:
-        yield among("availability", query.availability, query.availability.__contains__)
+        yield among("availability", query.availability, lambda value: value in query.availability)
     if query.region:
-        chosen = np.logical_or.reduce([frame.places_called(term) for term in query.region])
-        yield Constraint("region", query.region, (Membership.of(frame.places, chosen),))
+        placed = frame.membership("region", query.region, frame.places, lambda: frame.places_called(query.region))
+        yield Constraint("region", query.region, (placed,))
     if query.provider:
         yield among("provider", query.provider, lambda name: name.casefold() in query.provider)
     if query.fresh_only and stale_providers:
-        providers = frame.columns["provider"]
-        fresh = Membership.of(providers, providers.chosen(lambda name: name not in stale_providers))
-        yield Constraint("fresh_only", True, (fresh,))
+        fresh = among("fresh_only", stale_providers, lambda name: name not in stale_providers, "provider")
+        yield replace(fresh, asked=True)
     if query.price_source:
-        yield among("price_source", query.price_source, query.price_source.__contains__)
+        yield among("price_source", query.price_source, lambda value: value in query.price_source)
     if query.bookable is not None:
         yield among("bookable", query.bookable, lambda value: bool(value) is query.bookable)
     if query.security_tier is not None:
@@ -177,15 +177,15 @@ def _memberships(query: Query, frame: Frame, stale_providers: frozenset[str]) ->
     if query.cpu_arch is not None:
         yield among("cpu_arch", query.cpu_arch, lambda value: value == query.cpu_arch)
     if query.tags:
-        chosen = np.logical_and.reduce([frame.tag_sets_with(tag) for tag in query.tags])
-        yield Constraint("tags", query.tags, (Membership.of(frame.columns["tags"], chosen),))
+        tagged = frame.membership("tags", query.tags, frame.columns["tags"], lambda: frame.tag_sets_with(query.tags))
+        yield Constraint("tags", query.tags, (tagged,))
     if not query.include_fractions:
-        whole = frame.columns["gpu_fraction"]
-        yield Constraint("include_fractions", False, (Membership.of(whole, whole.numbers == 1.0),))
-    pricing = frame.columns["pricing"]
-    wanted = pricing.chosen(partial(_sold_so, query.pricing))
-    if query.pricing or not wanted.all():
-        yield Constraint("pricing", query.pricing or None, (Membership.of(pricing, wanted),))
+        yield among("include_fractions", False, lambda share: share == 1.0, "gpu_fraction")
+    pricing = among("pricing", query.pricing, partial(_sold_so, query.pricing))
+    if query.pricing:
+        yield pricing
+    elif not all(condition.share == 1.0 for condition in pricing.conditions):
+        yield replace(pricing, implied=True)
 
 
 def _sold_so(wanted: tuple[str, ...], pricing: str) -> bool:
@@ -213,9 +213,12 @@ def _bounds(query: Query, frame: Frame) -> Iterator[Constraint]:
         if limit is None:
             continue
         column = frame.columns[name]
-        chosen = column.numbers >= limit if direction == "lower" else column.numbers <= limit
-        bound = Bound(direction, column.figures, float)
-        yield Constraint(field, limit, (Membership.of(column, chosen),), bound)
+        within = frame.membership(field, limit, column, partial(_within, column, limit, direction))
+        yield Constraint(field, limit, (within,), Bound(direction, column.figures, float))
+
+
+def _within(column: Column, limit: float, direction: str) -> Mask:
+    return column.numbers >= limit if direction == "lower" else column.numbers <= limit
 
 
 def _word(word: str, frame: Frame) -> Condition:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from market import gpus, regions
-from market.columns import DECODERS, Column, Mask, Ordering, Rows, decoded
+from market.columns import DECODERS, Column, Mask, Membership, Ordering, Rows, decoded
 from market.offers import Offer
 from market.rows import OFFER_FIELDS
 from market.vocabulary import Vocabulary, found_at
@@ -20,12 +20,13 @@ AMOUNT_FIELDS = ("price_per_hour", "price_per_hour_usd")
 NO_AMOUNT = -1
 NOT_COMPARED = 2**61
 """Sort values from here on stand for rows a price order cannot compare: a share of a card, then no price at all."""
-_REMEMBERED = 2_048
+_REMEMBERED = 512
+_REMEMBERED_VALUES = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """Everything a search looks at. Nothing changes after the build but what is remembered of resolved words."""
+    """Everything a search looks at. Nothing changes after the build but what is remembered of earlier questions."""
 
     size: int
     priced: int
@@ -36,6 +37,10 @@ class Frame:
     """Pairs of canonical GPU and the provider's name for it."""
     places: Column
     """Provider, region and country."""
+    located: tuple[regions.Place, ...]
+    """What each of `places` is."""
+    constants: dict[str, Any]
+    """Fields in which all offers agree, with their value."""
     amounts: dict[str, npt.NDArray[np.int64]]
     orderings: dict[str, Ordering]
     vocabularies: dict[str, Vocabulary]
@@ -50,43 +55,39 @@ class Frame:
     """And the rows of those machines."""
     cheapest: dict[tuple[str, str], int]
     """Per canonical GPU and kind of pricing, the row with the lowest price of a whole GPU."""
-    _remembered: dict[tuple[str, str], Mask] = field(default_factory=dict)
+    _remembered: dict[tuple[str, Hashable], Membership] = field(default_factory=dict)
 
-    def cards_called(self, word: str) -> Mask:
-        """Which cards a word means: by canonical name; where that knows none, by part of the provider's name."""
+    def cards_called(self, words: tuple[str, ...]) -> Mask:
+        """Which cards the words mean: by canonical name; where that knows none, by part of the provider's name."""
+        readings = [(word, gpus.matching(word)) for word in words]
 
-        def keep(names: frozenset[str], card: tuple[str | None, str]) -> bool:
-            return card[0] in names if names and card[0] is not None else word in card[1].casefold()
+        def meant(card: tuple[str | None, str]) -> bool:
+            gpu, raw = card
+            return any(
+                gpu in names if names and gpu is not None else word in raw.casefold() for word, names in readings
+            )
 
-        def resolve() -> Mask:
-            names = gpus.matching(word)
-            return self.cards.chosen(lambda card: keep(names, card))
+        return self.cards.chosen(meant)
 
-        return self._remember("gpu", word, resolve)
+    def places_called(self, terms: tuple[str, ...]) -> Mask:
+        """Which places the terms mean: an area, a country, or a provider's own region."""
+        meant = (any(regions.selects(term, place) for term in terms) for place in self.located)
+        return np.fromiter(meant, dtype=np.bool_, count=len(self.located))
 
-    def places_called(self, term: str) -> Mask:
-        """Which places a term means: an area, a country, or a provider's own region."""
-        return self._remember(
-            "region",
-            term,
-            lambda: self.places.chosen(lambda place: regions.selects(term, regions.locate(*place))),
-        )
+    def tag_sets_with(self, tags: tuple[str, ...]) -> Mask:
+        """Which sets of tags hold all of these."""
+        decode, wanted = DECODERS["tags"], set(tags)
+        return self.columns["tags"].chosen(lambda text: wanted <= {tag.casefold() for tag in decode(text)})
 
-    def tag_sets_with(self, tag: str) -> Mask:
-        """Which sets of tags hold this one."""
-        decode = DECODERS["tags"]
-        return self._remember(
-            "tag",
-            tag,
-            lambda: self.columns["tags"].chosen(lambda text: any(each.casefold() == tag for each in decode(text))),
-        )
-
-    def _remember(self, kind: str, term: str, resolve: Callable[[], Mask]) -> Mask:
-        found = self._remembered.get((kind, term))
+    def membership(self, field: str, asked: Hashable, column: Column, choose: Callable[[], Mask]) -> Membership:
+        """The condition that a field's values are among those chosen, remembered for the next who ask the same."""
+        found = self._remembered.get((field, asked))
         if found is None:
-            if len(self._remembered) >= _REMEMBERED:
-                self._remembered.clear()
-            found = self._remembered[kind, term] = resolve()
+            found = Membership.of(column, choose())
+            if len(column.values) <= _REMEMBERED_VALUES:
+                if len(self._remembered) >= _REMEMBERED:
+                    self._remembered.clear()
+                self._remembered[field, asked] = found
         return found
 
     def machines(self, rows: Rows) -> int:
@@ -109,8 +110,11 @@ class Frame:
     def offers(self, rows: Sequence[int] | Rows) -> list[Offer]:
         """The offers of some rows, made now: keeping a million of them as objects would take gigabytes."""
         at = np.asarray(rows, dtype=np.intp)
-        fields = [self._values(name, at) for name in OFFER_FIELDS]
-        return [Offer(**dict(zip(OFFER_FIELDS, values, strict=True))) for values in zip(*fields, strict=True)]
+        varying = [name for name in OFFER_FIELDS if name not in self.constants]
+        columns = [self._values(name, at) for name in varying]
+        return [
+            Offer(**self.constants, **dict(zip(varying, values, strict=True))) for values in zip(*columns, strict=True)
+        ]
 
     def _values(self, name: str, at: Rows) -> list[Any]:
         if name == "id":
@@ -119,6 +123,4 @@ class Frame:
             amounts = self.amounts[name][at].tolist()
             return decoded(name, [None if amount == NO_AMOUNT else amount for amount in amounts])
         column = self.columns[name]
-        if len(column.values) == 1:
-            return decoded(name, column.values) * at.size
         return decoded(name, [column.values[code] for code in column.codes[at].tolist()])

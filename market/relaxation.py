@@ -32,17 +32,16 @@ class Relaxation:
 
 def relaxations(frame: Frame, demanded: Sequence[Constraint]) -> list[Relaxation]:
     """Ways out of an empty answer, the smallest concession first; none when there is nothing to give up."""
-    asked = [constraint for constraint in demanded if constraint.asked is not None]
+    asked = [constraint for constraint in demanded if not constraint.implied]
+    fixed = [condition for each in demanded if each.implied for condition in each.conditions]
     failed: npt.NDArray[np.uint32] = np.zeros(frame.size, dtype=np.uint32)
     for place, constraint in enumerate(asked):
         missed = np.uint32(1 << place)
         for condition in constraint.conditions:
             failed |= np.where(condition.holds(slice(None)), np.uint32(0), missed)
     possible = np.ones(frame.size, dtype=np.bool_)
-    for constraint in demanded:
-        if constraint.asked is None:
-            for condition in constraint.conditions:
-                possible &= condition.holds(slice(None))
+    for condition in fixed:
+        possible &= condition.holds(slice(None))
     rest = failed & (failed - np.uint32(1))
     possible &= failed != 0
     near = np.flatnonzero(possible & (rest == 0))

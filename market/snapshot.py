@@ -181,11 +181,11 @@ class Snapshot:
     def knows_gpu(self, word: str) -> bool:
         """Whether a word names a card at all, on offer now or not."""
         folded = " ".join(word.casefold().split())
-        return bool(folded) and (bool(gpus.matching(folded)) or bool(self.frame.cards_called(folded).any()))
+        return bool(folded) and (bool(gpus.matching(folded)) or bool(self.frame.cards_called((folded,)).any()))
 
     def knows_region(self, term: str) -> bool:
         """Whether a term names an area, a country or a region, with offers now or not."""
-        return regions.is_area(term) or bool(self.frame.places_called(" ".join(term.split())).any())
+        return regions.is_area(term) or bool(self.frame.places_called((" ".join(term.split()),)).any())
 
 
 def _first(rows: Rows, ordering: Ordering, count: int, *, ranked: bool) -> Rows:

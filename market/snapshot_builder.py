@@ -6,7 +6,7 @@ A step on the event loop takes a few milliseconds; numpy lets go of the interpre
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from market import gpus
-from market.columns import DECODERS, Column, Mask, Ordering, code_type
+from market import gpus, regions
+from market.columns import DECODERS, Column, Mask, Ordering, code_type, decoded
 from market.frame import AMOUNT_FIELDS, NO_AMOUNT, NOT_COMPARED, Frame
 from market.offers import Offer
 from market.rows import AT, OFFER_FIELDS, Row, encode
@@ -99,6 +99,8 @@ class Recorder:
             columns=columns,
             cards=cards,
             places=places,
+            located=tuple(regions.locate(*place) for place in places.values),
+            constants=_constants(columns),
             amounts={name: values[order] for name, values in amounts.items()},
             orderings=orderings,
             vocabularies={name: Vocabulary(_texts(columns[name], name)) for name in _TEXT_FIELDS},
@@ -121,8 +123,13 @@ async def build(store: Store) -> Snapshot:
     from market import catalogue
 
     version = (await catalogue.current(store)).version
+    return await gathered(catalogue.load_rows(store, CHUNK), version)
+
+
+async def gathered(chunks: AsyncIterator[Sequence[Row]], version: int) -> Snapshot:
+    """The snapshot of rows that arrive a chunk at a time, others getting their turn between two."""
     recorder = Recorder()
-    async for rows in catalogue.load_rows(store, CHUNK):
+    async for rows in chunks:
         recorder.add(rows)
         await asyncio.sleep(0)
     return await asyncio.to_thread(recorder.finish, version, datetime.now(UTC))
@@ -131,20 +138,32 @@ async def build(store: Store) -> Snapshot:
 def from_offers(offers: Iterable[Offer], version: int = 0) -> Snapshot:
     """The snapshot of some offers, made here and now."""
     recorder = Recorder()
-    encoded = (encode(offer).values for offer in offers)
-    while chunk := [tuple(values) for values in islice(encoded, CHUNK)]:
+    rows = (encode(offer).values for offer in offers)
+    while chunk := list(islice(rows, CHUNK)):
         recorder.add(chunk)
     return recorder.finish(version, datetime.now(UTC))
 
 
 def _joined(chunks: Sequence[npt.NDArray[Any]], empty: np.dtype[Any]) -> npt.NDArray[Any]:
-    return np.concatenate(chunks) if chunks else np.empty(0, dtype=empty)
+    """One array of many, piece by piece: a single concatenation may hold the interpreter for long."""
+    kind = np.result_type(*{chunk.dtype for chunk in chunks}) if chunks else empty
+    whole = np.empty(sum(chunk.size for chunk in chunks), dtype=kind)
+    start = 0
+    for chunk in chunks:
+        whole[start : start + chunk.size] = chunk
+        start += chunk.size
+    return whole
 
 
 def _inverse(order: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
     place = np.empty(order.size, dtype=np.int32)
     place[order] = np.arange(order.size, dtype=np.int32)
     return place
+
+
+def _constants(columns: dict[str, Column]) -> dict[str, Any]:
+    alone = {name: column.values for name, column in columns.items() if len(column.values) == 1 and name in _CODED}
+    return {name: decoded(name, values)[0] for name, values in alone.items()}
 
 
 def _texts(column: Column, name: str) -> Iterable[str]:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market.errors import CursorExpired
+from market.money import to_millionths
 from market.offers import Offer
 from market.query import SORTS, Query
 from market.snapshot import Hits, Snapshot
@@ -86,7 +87,9 @@ def test_pages_by_offset_are_a_partition_of_the_result(catalogue: list[Offer], q
     snapshot = from_offers(catalogue)
     starts = range(0, len(catalogue) + 1, query.limit)
     paged = [found(snapshot, replace(query, offset=start)) for start in starts]
-    assert ids([offer for hits in paged for offer in hits.offers]) == ids(naive_search.matching(catalogue, query, STALE))
+    assert ids([offer for hits in paged for offer in hits.offers]) == ids(
+        naive_search.matching(catalogue, query, STALE)
+    )
     assert len({hits.total for hits in paged}) == 1
 
 
@@ -105,14 +108,16 @@ def test_every_offer_comes_back_as_it_went_in(catalogue: list[Offer]) -> None:
 def test_a_cursor_from_before_a_price_change_still_moves_forward(
     catalogue: list[Offer], query: Query, move: Decimal
 ) -> None:
-    position = found(from_offers(catalogue), query).next_position
-    moved = [
-        offer if offer.price_per_hour_usd is None else replace(offer, price_per_hour_usd=offer.price_per_hour_usd * move)
-        for offer in catalogue
-    ]
+    by_price = replace(query, sort="price", pricing=("on_demand", "spot", "reserved"))
+    position = found(from_offers(catalogue), by_price).next_position
+    moved = [replace(offer, price_per_hour_usd=(offer.price_per_hour_usd or 1) * move) for offer in catalogue]
     if position is not None:
-        hits = found(from_offers(moved), query.after(position))
-        assert position[1] not in ids(hits.offers) or query.sort not in ("freshness", "memory")
+        later = naive_search.matching(moved, replace(by_price, limit=100), STALE)
+        shown = found(from_offers(moved), replace(by_price.after(position), limit=100)).offers
+        end = (position[0], position[1])
+        assert ids(shown) == ids(
+            [one for one in later if (to_millionths(one.price_per_hour_usd or Decimal(0)), one.id) > end]
+        )
 
 
 def test_a_cursor_continues_after_an_offer_that_has_gone() -> None:
@@ -123,7 +128,9 @@ def test_a_cursor_continues_after_an_offer_that_has_gone() -> None:
     assert ids(later.offers) == ["aws:c:x", "aws:d:x"]
 
 
-@pytest.mark.parametrize("position", [[], ["1", "x"], [1], [float("nan"), "x"], [1e300, "x"], [1, 2], "1x", [2**80, "x"]])
+@pytest.mark.parametrize(
+    "position", [[], ["1", "x"], [1], [float("nan"), "x"], [1e300, "x"], [1, 2], "1x", [2**80, "x"]]
+)
 def test_a_position_no_page_ends_at_is_an_expired_cursor(position: list[object]) -> None:
     with pytest.raises(CursorExpired):
         Query().after(position)
@@ -216,7 +223,15 @@ def test_newest_and_largest_memory_come_first() -> None:
 
 def test_every_word_must_begin_a_word_of_the_offer() -> None:
     snapshot = from_offers([made(name="8x H100-SXM5 box", tags=("hipaa",)), made("aws:b:x", name="A10 node")])
-    for text, total in {"h100 hip": 1, "100": 0, "BOX sxm": 1, "p5.4xlarge": 2, "aws node": 1, "aws zzz": 0, "--": 2}.items():
+    for text, total in {
+        "h100 hip": 1,
+        "100": 0,
+        "BOX sxm": 1,
+        "p5.4xlarge": 2,
+        "aws node": 1,
+        "aws zzz": 0,
+        "--": 2,
+    }.items():
         assert snapshot.search(Query(text=text)).total == total, text
 
 
