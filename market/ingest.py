@@ -171,13 +171,13 @@ async def _known(connection: AsyncConnection, dialect: Dialect, provider: str) -
 def _planned(batch: _Batch, known: dict[str, Values], seen_at: datetime, complete: bool) -> _Plan:
     plan = _Plan()
     now = to_micros(seen_at)
-    for offer_id, encoded in batch.offers.items():
+    for offer_id in sorted(batch.offers):  # in the order of the indexes: neighbours share pages
+        values, content_hash = batch.offers[offer_id]
         before = known.get(offer_id)
-        if before is not None and before[0] == encoded.content_hash and before[1] is None:
+        if before is not None and before[0] == content_hash and before[1] is None:
             plan.unchanged.append(offer_id)
             continue
-        values = encoded.values
-        plan.rows.append((*values, encoded.content_hash, now, now, None))
+        plan.rows.append((*values, content_hash, now, now, None))
         prices = tuple([values[position] for position in _PRICE_AT])
         if before is None:
             plan.inserted += 1

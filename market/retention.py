@@ -49,7 +49,9 @@ async def tidy(store: Store, now: datetime) -> Tidied:
     async with store.write() as connection:
         for measure in _MEASURES:
             await connection.execute(text(_aggregate(measure)), before)
-        history = (await connection.execute(text("DELETE FROM price_history WHERE recorded_at < :before"), before)).rowcount
+        history = (
+            await connection.execute(text("DELETE FROM price_history WHERE recorded_at < :before"), before)
+        ).rowcount
         offers = await _drop_offers(connection, now)
         runs = (await connection.execute(delete(sync_runs).where(sync_runs.c.finished_at < now - SYNC_RUNS))).rowcount
     return Tidied(history, offers, runs)

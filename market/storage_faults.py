@@ -39,6 +39,14 @@ def unwritable(url: URL) -> StorageFailed:
     )
 
 
+def full(url: URL) -> StorageFailed:
+    """No room left for the file to grow."""
+    return StorageFailed(
+        f"The disk that holds `{place(url)}` is full; nothing of this change was kept.",
+        next_step=f"Free some space or move the data folder with `GPUBROKER_DATA_DIR`, {_DOCTOR}",
+    )
+
+
 def busy(url: URL) -> StorageFailed:
     """Somebody else has held the database for longer than we wait."""
     return StorageFailed(
@@ -51,7 +59,7 @@ def newer(url: URL, version: str) -> StorageFailed:
     """A database no version of this program up to this one has written."""
     return StorageFailed(
         f"The database `{place(url)}` is at version `{version}`, which is newer than this program.",
-        next_step="Upgrade gpubroker, or choose another database with `GPUBROKER_DATA_DIR` or `GPUBROKER_DATABASE_URL`.",
+        next_step="Upgrade gpubroker, or choose another database (`GPUBROKER_DATA_DIR`, `GPUBROKER_DATABASE_URL`).",
     )
 
 
@@ -86,10 +94,7 @@ def explained(problem: BaseException, url: URL) -> StorageFailed | None:
 def _explained_sqlite(problem: sqlite3.Error, url: URL) -> StorageFailed | None:
     code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
-        return StorageFailed(
-            f"The disk that holds `{place(url)}` is full; nothing of this change was kept.",
-            next_step=f"Free some space or move the data folder with `GPUBROKER_DATA_DIR`, {_DOCTOR}",
-        )
+        return full(url)
     if code in _CORRUPT:
         return StorageFailed(
             f"The database file `{place(url)}` is damaged or is no database.",

@@ -7,7 +7,9 @@ IMMEDIATE, so that what a transaction reads still holds when it writes.
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -51,7 +53,7 @@ class Store:
         """Open the database, create or migrate it when needed. Raises StorageFailed saying what to do."""
         parsed = parse_url(url)
         if parsed.get_backend_name() == "sqlite":
-            _make_folder(parsed)
+            _make_file(parsed)
             store = cls(_sqlite_engine(parsed), parsed)
         else:
             store = cls(_postgres_engine(parsed), parsed)
@@ -204,11 +206,14 @@ def parse_url(url: str) -> URL:
     return parsed.set(drivername="postgresql+asyncpg", query=query)
 
 
-def _make_folder(url: URL) -> None:
+def _make_file(url: URL) -> None:
+    """Create the file, and its folder, for the owner alone; the driver reports less clearly what stands in the way."""
+    path = Path(url.database or "")
     try:
-        Path(url.database or "").parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
-        raise storage_faults.unwritable(url) from None
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as problem:
+        raise (storage_faults.full(url) if problem.errno == errno.ENOSPC else storage_faults.unwritable(url)) from None
 
 
 def _sqlite_engine(url: URL) -> AsyncEngine:

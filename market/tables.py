@@ -184,7 +184,7 @@ price_history_daily = Table(
     Column("mean", Millionths, nullable=False),
     Column("samples", BigInteger, nullable=False),
 )
-"""One row per offer, day (days since 1970 UTC) and price column (`measure`); it outlives the offer, so no foreign key."""
+"""One row per offer, day (days since 1970) and price column (`measure`); it outlives the offer: no foreign key."""
 
 providers = Table(
     "providers",

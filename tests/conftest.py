@@ -1,4 +1,4 @@
-"""Fixtures every test may use: both databases, a clock moved by hand, and a guard that lets no test reach the network."""
+"""Fixtures every test may use: both databases, a clock moved by hand, a guard that lets no test leave the machine."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite+aiosqlite:///{tmp_path / 'data' / 'gpubroker.db'}"
 
 
-async def _postgres_admin() -> asyncpg.Connection[Any]:
+async def _postgres_admin() -> asyncpg.Connection:
     """A connection to the local server as whoever it trusts; without one the test is skipped, and fails under CI."""
     failures: list[str] = []
     for user in _POSTGRES_USERS:

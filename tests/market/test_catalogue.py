@@ -48,6 +48,16 @@ async def test_history_is_oldest_first_and_its_limit_keeps_the_newest(store: Sto
     assert [point.recorded_at for point in recent] == [SEEN + DAY, SEEN + 2 * DAY]
 
 
+async def test_history_since_a_moment_starts_with_the_price_standing_then(store: Store) -> None:
+    await _prices(store, "a", "1", "2", "3")
+    found = await catalogue.history(store, "acme:a:us-east-1", since=SEEN + DAY * 1.5)
+    assert [point.price_per_hour for point in found] == [Decimal(2), Decimal(3)]
+    later = await catalogue.history(store, "acme:a:us-east-1", since=SEEN + 90 * DAY)
+    assert [point.price_per_hour for point in later] == [Decimal(3)]
+    before = await catalogue.history(store, "acme:a:us-east-1", since=SEEN - DAY)
+    assert len(before) == 3
+
+
 async def test_the_histories_of_many_offers_come_at_once(store: Store) -> None:
     await _prices(store, "a", "1", "2")
     await _prices(store, "b", "5")

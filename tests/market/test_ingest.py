@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from market import catalogue
+from market.ingest import Recorded
 from market.offers import Offer
 from market.store import Store
 from tests.market.examples import SEEN, a_token_offer, an_offer
@@ -20,7 +21,7 @@ from tests.market.examples import SEEN, a_token_offer, an_offer
 LATER = SEEN + timedelta(minutes=5)
 
 
-async def _record(store: Store, *found: Offer, seen: Any = SEEN, complete: bool = True) -> catalogue.Recorded:
+async def _record(store: Store, *found: Offer, seen: Any = SEEN, complete: bool = True) -> Recorded:
     return await catalogue.record(store, "acme", found, seen_at=seen, complete=complete)
 
 

@@ -21,6 +21,7 @@ DAY = timedelta(days=1)
 OLD = datetime(2023, 3, 5, 8, tzinfo=UTC)
 """More than two years before the clock of the tests, and so before the database's own."""
 OFFER = "acme:a:us-east-1"
+_DAILY = "SELECT open, low, high, close, mean, samples FROM price_history_daily WHERE measure = 'price_per_hour'"
 
 
 async def _prices(store: Store, *points: tuple[datetime, str]) -> None:
@@ -111,14 +112,7 @@ async def test_old_prices_become_one_figure_a_day_and_history_still_reads_on(sto
     tidied = await retention.tidy(store, clock.now())
     assert tidied == Tidied(history=4, offers=0, runs=0)
     async with store.read() as connection:
-        day = (
-            await connection.execute(
-                text(
-                    "SELECT open, low, high, close, mean, samples FROM price_history_daily WHERE measure = 'price_per_hour'"
-                    " ORDER BY day LIMIT 1"
-                )
-            )
-        ).one()
+        day = (await connection.execute(text(_DAILY + " ORDER BY day LIMIT 1"))).one()
     assert tuple(day) == (3_000_000, 1_000_000, 3_000_000, 2_000_000, 2_000_000, 3)
     points = await catalogue.history(store, OFFER)
     assert [(point.price_per_hour, point.samples) for point in points] == [
@@ -146,11 +140,7 @@ async def test_a_late_point_of_an_aggregated_day_is_merged_into_it(store: Store,
     await _prices(store, (OLD + DAY / 4, "8"))
     await retention.tidy(store, clock.now())
     async with store.read() as connection:
-        day = await connection.execute(
-            text(
-                "SELECT open, low, high, close, mean, samples FROM price_history_daily WHERE measure = 'price_per_hour'"
-            )
-        )
+        day = await connection.execute(text(_DAILY))
         assert [tuple(row) for row in day] == [(1_000_000, 1_000_000, 8_000_000, 8_000_000, 4_000_000, 3)]
 
 

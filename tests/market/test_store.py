@@ -11,12 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from market import catalogue
 from market.errors import StorageFailed
 from market.store import Store, parse_url
+from market.tables import catalogue_state
 from tests.conftest import NetworkForbidden
 from tests.market.examples import SEEN, an_offer
 
@@ -59,11 +60,11 @@ async def test_a_broken_constraint_is_not_mistaken_for_a_storage_failure(store: 
 
 
 async def test_what_a_write_has_read_still_holds_when_it_writes(store: Store) -> None:
-    lock = "" if store.dialect == "sqlite" else " FOR UPDATE"
+    reading = select(catalogue_state.c.version).with_for_update()
 
     async def add_one() -> None:
         async with store.write() as connection:
-            value = (await connection.execute(text("SELECT version FROM catalogue_state" + lock))).scalar_one()
+            value = (await connection.execute(reading)).scalar_one()
             await asyncio.sleep(0)
             await connection.execute(text("UPDATE catalogue_state SET version = :value"), {"value": value + 1})
 
@@ -98,12 +99,18 @@ async def test_several_stores_may_open_a_new_database_at_once(database_url: str)
     await asyncio.gather(*(one.close() for one in stores))
 
 
-_OPEN = "import asyncio, sys; from market.store import Store\nasync def main():\n    await (await Store.open(sys.argv[1])).close()\nasyncio.run(main())"
+_OPEN = """
+import asyncio, sys
+from market.store import Store
+async def main():
+    await (await Store.open(sys.argv[1])).close()
+asyncio.run(main())
+"""
 
 
 def _opening(url: str, after: str = "") -> subprocess.Popen[str]:
     command = [sys.executable, "-W", "error", "-c", _OPEN + after, url]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 async def test_several_processes_may_open_a_new_database_at_once(database_url: str) -> None:
@@ -124,6 +131,7 @@ async def test_the_file_and_its_folder_are_made_for_the_owner_alone(sqlite_url: 
     await (await Store.open(sqlite_url)).close()
     folder = _file(sqlite_url).parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(_file(sqlite_url).stat().st_mode) == 0o600
 
 
 async def test_sqlite_runs_with_a_log_and_with_foreign_keys(sqlite_url: str) -> None:

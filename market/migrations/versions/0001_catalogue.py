@@ -6,6 +6,9 @@ append-only: no UPDATE ever, and a DELETE only for a row older than two years wh
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -14,9 +17,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-_HAS_A_PRICE = (
-    "price_per_hour IS NOT NULL OR price_per_million_input_tokens > 0 OR price_per_million_output_tokens > 0"
-)
+_HAS_A_PRICE = "price_per_hour IS NOT NULL OR price_per_million_input_tokens > 0 OR price_per_million_output_tokens > 0"
 
 
 def upgrade() -> None:
@@ -29,8 +30,8 @@ def upgrade() -> None:
         op.execute(sa.text(statement))
 
 
-def _columns(kind: type[sa.types.TypeEngine[object]], required: str, optional: str = "") -> list[sa.Column[object]]:
-    columns = [sa.Column(name, kind(), nullable=False) for name in required.split()]
+def _columns(kind: Callable[[], sa.types.TypeEngine[Any]], required: str, optional: str = "") -> list[sa.Column[Any]]:
+    columns: list[sa.Column[Any]] = [sa.Column(name, kind(), nullable=False) for name in required.split()]
     return columns + [sa.Column(name, kind(), nullable=True) for name in optional.split()]
 
 
@@ -113,7 +114,9 @@ def _providers() -> None:
         ),
         sa.Column("response_time_ms", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("name", name="pk_providers"),
-        sa.CheckConstraint("state IN ('unknown', 'healthy', 'degraded', 'unhealthy', 'disabled')", name="ck_providers_state"),
+        sa.CheckConstraint(
+            "state IN ('unknown', 'healthy', 'degraded', 'unhealthy', 'disabled')", name="ck_providers_state"
+        ),
     )
     op.create_table(
         "sync_runs",
