@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.applications import Starlette
@@ -20,6 +20,16 @@ from market.settings import Settings
 from server import rest
 from server.local_guard import LOOPBACK_NAMES, LocalGuard
 
+if TYPE_CHECKING:
+    from adapters import Broken
+    from adapters.base import Adapter
+
+log = logging.getLogger("gpubroker")
+
+if TYPE_CHECKING:
+    from adapters import Broken
+    from adapters.base import Adapter
+
 
 def make_market(settings: Settings) -> Market:
     """The market of this process; its database opens, and is seeded when empty, on the first question."""
@@ -28,13 +38,30 @@ def make_market(settings: Settings) -> Market:
     return Market(settings, seed=seed)
 
 
+def providers() -> tuple[dict[str, type[Adapter]], tuple[Broken, ...]]:
+    """Every provider by name, and the modules that could not be imported: for the doors, which know no adapters."""
+    from adapters import discover
+
+    return discover()
+
+
+def providers() -> tuple[dict[str, type[Adapter]], tuple[Broken, ...]]:
+    """Every provider by name, and the modules that could not be imported."""
+    from adapters import discover
+
+    return discover()
+
+
 async def keep_fresh(market: Market) -> None:
     """Fetch prices in the background until cancelled, unless the settings say not to."""
     if market.settings.sync == "off":
         return
     from tools.scheduler import Scheduler
 
-    await Scheduler(market).run()
+    try:
+        await Scheduler(market).run()
+    except BrokerError as problem:
+        log.warning("prices are not fetched any more: %s", problem)
 
 
 def http_app(settings: Settings, market: Market) -> ASGIApp:
@@ -56,10 +83,9 @@ def http_app(settings: Settings, market: Market) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        import asyncio
-
         async with opened(market), mcp_running():
             background = asyncio.create_task(keep_fresh(market))
+            background.add_done_callback(_tell_failure)
             try:
                 yield
             finally:
@@ -79,6 +105,12 @@ def http_app(settings: Settings, market: Market) -> ASGIApp:
     return LocalGuard(app)
 
 
+def _tell_failure(background: asyncio.Task[None]) -> None:
+    """The server goes on answering from what is stored; whoever reads the log should know why nothing new comes."""
+    if not background.cancelled() and (problem := background.exception()) is not None:
+        log.error("prices are not fetched any more", exc_info=problem)
+
+
 class _Health:
     """`/health`: the state of this process, its catalogue and its providers, from memory."""
 
@@ -89,11 +121,11 @@ class _Health:
 
     async def answer(self, request: Request) -> Response:
         """200 while questions can be answered, 503 with the reason when not."""
+        trace_id = rest.trace_of(request)
         try:
-            body = await self._state()
+            return rest.answered(await self._state(), trace_id)
         except BrokerError as problem:
-            return rest.refused(problem, rest.trace_of(request))
-        return Response(orjson.dumps(body), media_type=rest.JSON)
+            return rest.refused(problem, trace_id)
 
     async def _state(self) -> dict[str, Any]:
         snapshot = await self._market.snapshot()
@@ -119,10 +151,10 @@ class _Health:
         }
 
 
-def _openapi(version: str) -> Any:
-    async def answer(_request: Request) -> Response:
+def _openapi(version: str) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
         from server.openapi import document
 
-        return Response(orjson.dumps(document(version)), media_type=rest.JSON)
+        return rest.answered(document(version), rest.trace_of(request))
 
     return answer

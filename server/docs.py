@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from adapters import discover
 from market import errors
 from market.settings import Settings
 from server import mcp_tools
+from server.app import providers
 from server.commands import SUMMARIES
 from tools.capability import capabilities
 
@@ -93,7 +93,7 @@ def _tree(kind: type[errors.BrokerError]) -> Iterator[type[errors.BrokerError]]:
 
 
 def _providers() -> Iterator[tuple[str, ...]]:
-    for name, adapter in discover()[0].items():
+    for name, adapter in providers()[0].items():
         source = adapter.price_source if adapter.has_api() else "published table"
         every = f"{adapter.interval.total_seconds() / 60:g} min"
         yield f"`{name}`", adapter.title, source, every, ", ".join(f"`{secret}`" for secret in adapter.secrets)

@@ -8,11 +8,10 @@ import shutil
 from typing import Any
 from urllib.parse import urlsplit
 
-from adapters import discover
 from market.context import Market, opened
 from market.errors import BrokerError
 from market.settings import Settings
-from server.app import make_market
+from server.app import make_market, providers
 from server.mcp_door import product_version
 
 CONNECT_SECONDS = 4.0
@@ -29,7 +28,7 @@ async def examine(settings: Settings) -> dict[str, Any]:
         "problems": problems,
     }
     _look_at_disk(settings, problems)
-    problems += [f"provider module `{broken.name}` cannot be imported: {broken.reason}" for broken in discover()[1]]
+    problems += [f"provider module `{broken.name}` cannot be imported: {broken.reason}" for broken in providers()[1]]
     try:
         async with opened(make_market(settings)) as market:
             await _look_at_market(market, found)
@@ -56,7 +55,7 @@ def _configuration(settings: Settings) -> dict[str, str]:
 async def _look_at_network(found: dict[str, Any]) -> None:
     """Whether the API of each provider that has one can be connected to from here."""
     hosts = {
-        name: urlsplit(adapter.base_url).hostname or "" for name, adapter in discover()[0].items() if adapter.has_api()
+        name: urlsplit(adapter.base_url).hostname or "" for name, adapter in providers()[0].items() if adapter.has_api()
     }
     reached = await asyncio.gather(*(_reachable(host) for host in hosts.values()))
     answers = dict(zip(hosts, reached, strict=True))

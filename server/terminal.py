@@ -13,11 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from adapters.base import Adapter
     from market.context import Market
     from tools.offer_view import OfferLine
     from tools.search import OfferPage
-    from tools.sync import ProviderRun
+    from tools.sync import ProviderRun, Providers
 
 _REACHED: dict[bool | None, str] = {True: "[green]reached[/]", False: "[red]not reached[/]", None: ""}
 _STATE_STYLE = {"healthy": "green", "degraded": "yellow", "unhealthy": "red", "unknown": "dim"}
@@ -81,7 +80,7 @@ def offer_table(offers: list[OfferLine], title: str) -> Table:
     return table
 
 
-async def follow_sync(market: Market, adapters: list[type[Adapter]]) -> list[ProviderRun]:
+async def follow_sync(market: Market, adapters: Providers) -> list[ProviderRun]:
     """Fetch with a progress bar, then a table of what each provider gave and why rows were refused."""
     from tools.sync import sync
 

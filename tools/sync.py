@@ -53,6 +53,7 @@ class ProviderRun:
         return self.rows / self.seconds if self.seconds > 0 else 0.0
 
 
+Providers = list["type[Adapter]"]
 Connect = Callable[["type[Adapter]"], "ProviderClient"]
 Told = Callable[[ProviderRun], Awaitable[None]]
 
@@ -171,7 +172,7 @@ async def _fetched(store: Store, adapter: type[Adapter], now: datetime, connect:
         raise
     except BrokerError as problem:
         return _run(adapter, now, report, error=str(problem))
-    except Exception as fault:  # noqa: BLE001 - a defect in one adapter must not stop the others
+    except Exception as fault:  # a defect in one adapter must not stop the others
         log.exception("adapter %s failed", adapter.name)
         return _run(adapter, now, report, error=f"the adapter failed ({type(fault).__name__}); see the log")
     finally:
