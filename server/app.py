@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gpubroker")
 
-if TYPE_CHECKING:
-    from adapters import Broken
-    from adapters.base import Adapter
-
 
 def make_market(settings: Settings) -> Market:
     """The market of this process; its database opens, and is seeded when empty, on the first question."""
@@ -40,13 +37,6 @@ def make_market(settings: Settings) -> Market:
 
 def providers() -> tuple[dict[str, type[Adapter]], tuple[Broken, ...]]:
     """Every provider by name, and the modules that could not be imported: for the doors, which know no adapters."""
-    from adapters import discover
-
-    return discover()
-
-
-def providers() -> tuple[dict[str, type[Adapter]], tuple[Broken, ...]]:
-    """Every provider by name, and the modules that could not be imported."""
     from adapters import discover
 
     return discover()

@@ -34,6 +34,7 @@ class LocalGuard:
         if refusal is None:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
+            await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": refusal.message})
         else:
             await refused(refusal, trace_of(Request(scope)))(scope, receive, send)
@@ -41,12 +42,12 @@ class LocalGuard:
 
 def objection(headers: Headers) -> NotAllowed | None:
     """Why these headers are not those of a local program, or None."""
-    if name_of(f"//{headers.get('host', '')}") not in LOOPBACK_NAMES:
+    hosts = headers.getlist("host")
+    if len(hosts) != 1 or not is_loopback(f"//{hosts[0]}"):
         return NotAllowed(
             "This server answers to `localhost` only.", next_step="Use http://127.0.0.1 with the port it printed."
         )
-    origin = headers.get("origin")
-    if origin is not None and name_of(origin) not in LOOPBACK_NAMES:
+    if not all(map(is_loopback, headers.getlist("origin"))):
         return NotAllowed("Pages of other sites may not use this server.", next_step="Call it from a local program.")
     if any(name in headers for name in _FORWARDED):
         return NotAllowed(
@@ -56,9 +57,10 @@ def objection(headers: Headers) -> NotAllowed | None:
     return None
 
 
-def name_of(address: str) -> str | None:
-    """The host name of an URL or of `//host:port`; None when there is none."""
+def is_loopback(address: str) -> bool:
+    """Whether an URL, or `//host:port`, names this machine and nothing else."""
     try:
-        return urlsplit(address).hostname
+        parts = urlsplit(address.strip())
+        return parts.hostname in LOOPBACK_NAMES and "@" not in parts.netloc and parts.path in ("", "/")
     except ValueError:
-        return None
+        return False

@@ -8,12 +8,12 @@ from __future__ import annotations
 import difflib
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -28,52 +28,62 @@ PREFIX = "/api/v2"
 MAX_BODY_BYTES = 1024 * 1024
 JSON = "application/json"
 
+_HEX = frozenset("0123456789abcdef")
+
 
 def routes(market: Market) -> list[Route]:
-    """Every route of every capability that has an HTTP door; paths without a parameter come first, so that they win."""
-    declared = [
-        (path, method, item)
-        for item in capabilities().values()
-        if "http" in item.doors
-        for method, path in (route.split(" ", 1) for route in item.routes)
-    ]
-    declared.sort(key=lambda one: ("{" in one[0], one[0]))
+    """One route for each path; those without a parameter come first, so that they win whatever the method."""
+    by_path: dict[str, dict[str, Capability[Any, Any]]] = {}
+    for item in capabilities().values():
+        if "http" in item.doors:
+            for route in item.routes:
+                method, path = route.split(" ", 1)
+                by_path.setdefault(path, {})[method] = item
     return [
-        Route(PREFIX + path, _Endpoint(market, item), methods=[method], name=f"{item.name}:{method}:{path}")
-        for path, method, item in declared
+        Route(PREFIX + path, _Endpoint(market, by_path[path]), name=path)
+        for path in sorted(by_path, key=lambda path: ("{" in path, path))
     ]
 
 
 class _Endpoint:
-    """An ASGI endpoint over one capability."""
+    """An ASGI endpoint over the capabilities of one path, by method."""
 
-    def __init__(self, market: Market, item: Capability[Any, Any]) -> None:
+    def __init__(self, market: Market, items: Mapping[str, Capability[Any, Any]]) -> None:
         self._market = market
-        self._item = item
+        self._items = items
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        trace_id = trace_of(request)
         try:
-            arguments = await self._arguments(request)
-            result = await self._item.call(Context(self._market, LOCAL_OWNER, trace_id), arguments)
-            response = Response(result.model_dump_json(exclude_none=True), media_type=JSON)
-        except BrokerError as refusal:
-            response = refused(refusal, trace_id)
-        response.headers["X-Trace-Id"] = trace_id
+            response = await self._answer(request)
+        except ClientDisconnect:
+            return
         await response(scope, receive, send)
 
-    async def _arguments(self, request: Request) -> dict[str, Any]:
-        """Path, query and body together; who pages by number and who by cursor is told by what was sent."""
-        arguments: dict[str, Any] = {}
-        for name, value in request.query_params.multi_items():
-            before = arguments.get(name)
-            arguments[name] = value if before is None else [*(before if isinstance(before, list) else [before]), value]
-        if request.method == "POST":
-            arguments |= await _body(request)
-        if "page" in self._item.request.model_fields and not arguments.keys() & {"cursor", "page", "limit"}:
-            arguments["page"] = 1
-        return arguments | request.path_params
+    async def _answer(self, request: Request) -> Response:
+        trace_id = trace_of(request)
+        item = self._items.get("GET" if request.method == "HEAD" else request.method)
+        if item is None:
+            return not_allowed(request, sorted(self._items))
+        try:
+            arguments = await _arguments(request, item)
+            result = await item.call(Context(self._market, LOCAL_OWNER, trace_id), arguments)
+        except BrokerError as refusal:
+            return refused(refusal, trace_id)
+        return Response(result.model_dump_json(exclude_none=True), headers={"X-Trace-Id": trace_id}, media_type=JSON)
+
+
+async def _arguments(request: Request, item: Capability[Any, Any]) -> dict[str, Any]:
+    """Path, query and body together; who pages by number and who by cursor is told by what was sent."""
+    given: dict[str, list[str]] = {}
+    for name, value in request.query_params.multi_items():
+        given.setdefault(name, []).append(value)
+    arguments: dict[str, Any] = {name: values[0] if len(values) == 1 else values for name, values in given.items()}
+    if request.method == "POST":
+        arguments |= await _body(request)
+    if "page" in item.request.model_fields and not arguments.keys() & {"cursor", "page", "limit"}:
+        arguments["page"] = 1
+    return arguments | request.path_params
 
 
 async def _body(request: Request) -> dict[str, Any]:
@@ -99,31 +109,42 @@ async def _body(request: Request) -> dict[str, Any]:
 def trace_of(request: Request) -> str:
     """The trace id of W3C `traceparent` when the caller sent one, else a new one."""
     parts = request.headers.get("traceparent", "").split("-")
-    if len(parts) >= 4 and len(parts[1]) == 32 and set(parts[1]) <= set("0123456789abcdef") and set(parts[1]) != {"0"}:
+    if len(parts) >= 4 and len(parts[1]) == 32 and set(parts[1]) <= _HEX and set(parts[1]) != {"0"}:
         return parts[1]
     return secrets.token_hex(16)
 
 
-def refused(refusal: BrokerError, trace_id: str) -> Response:
+def answered(body: Mapping[str, Any], trace_id: str) -> Response:
+    """A body of our own as JSON."""
+    return Response(orjson.dumps(body), headers={"X-Trace-Id": trace_id}, media_type=JSON)
+
+
+def refused(
+    refusal: BrokerError, trace_id: str, *, status: int | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
     """The error envelope."""
-    headers = {}
+    headers = {"X-Trace-Id": trace_id, **(headers or {})}
     wait = refusal.details.get("retry_after_seconds")
     if isinstance(wait, int | float):
         headers["Retry-After"] = str(max(1, round(wait)))
-    return Response(orjson.dumps(refusal.envelope(trace_id)), refusal.status, headers, JSON)
+    body = orjson.dumps(refusal.envelope(trace_id), default=str)
+    return Response(body, status or refusal.status, headers, JSON)
+
+
+def not_allowed(request: Request, methods: Iterable[str]) -> Response:
+    """405 with the methods that are."""
+    allowed = ", ".join(methods)
+    refusal = ValidationFailed(
+        f"`{request.method[:20]}` is not allowed on this path.",
+        next_step=f"Use {allowed}." if allowed else "See /openapi.json for what is.",
+    )
+    return refused(refusal, trace_of(request), status=405, headers={"Allow": allowed} if allowed else None)
 
 
 async def not_routed(request: Request, problem: Exception) -> Response:
     """404 and 405 of the router in the same envelope, with the nearest path."""
-    trace_id = trace_of(request)
-    status = problem.status_code if isinstance(problem, HTTPException) else 404
-    if status == 405:
-        refusal: BrokerError = ValidationFailed(
-            f"`{request.method}` is not allowed on this path.", next_step="See /openapi.json for what is."
-        )
-        answer = refused(refusal, trace_id)
-        answer.status_code = 405
-        return answer
+    if isinstance(problem, HTTPException) and problem.status_code == 405:
+        return not_allowed(request, sorted((problem.headers or {}).get("Allow", "").split(", ")))
     near = nearest_path(request.url.path, (route.path for route in request.app.routes if hasattr(route, "path")))
     return refused(
         NotFound(
@@ -131,13 +152,13 @@ async def not_routed(request: Request, problem: Exception) -> Response:
             next_step=f"Nearest: {', '.join(near)}." if near else "See /openapi.json for all of them.",
             details={"nearest": near},
         ),
-        trace_id,
+        trace_of(request),
     )
 
 
 def nearest_path(path: str, known: Iterable[str]) -> list[str]:
     """The declared paths closest to one that does not exist."""
-    return difflib.get_close_matches(path, sorted(set(known)), n=3, cutoff=0.6)
+    return difflib.get_close_matches(path[:200], sorted(set(known)), n=3, cutoff=0.6)
 
 
 async def failed(request: Request, problem: Exception) -> Response:
