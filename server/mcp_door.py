@@ -14,12 +14,15 @@ from contextlib import AbstractAsyncContextManager
 from importlib import metadata
 from typing import Any
 
-from mcp.server import CacheHint, MCPServer
+from mcp.server import CacheHint, MCPServer, ServerRequestContext
 from mcp.server.caching import CacheableMethod
+from mcp.server.context import CallNext, HandlerResult
 from mcp.server.mcpserver import Context as CallContext
 from mcp.server.request_state import RequestStateSecurity
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp.shared.exceptions import MCPError
 from mcp.types import (
+    INTERNAL_ERROR,
     CallToolResult,
     Completion,
     CompletionArgument,
@@ -32,13 +35,16 @@ from mcp.types import (
     ResourceTemplateReference,
     Tool,
 )
+from pydantic import ValidationError
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from market.context import Context, Market
-from market.errors import ValidationFailed
+from market.errors import BrokerError, ValidationFailed
 from market.settings import Settings
 from server import mcp_prompts, mcp_resources, mcp_tools
+
+log = logging.getLogger("gpubroker")
 
 HTTP_PATH = "/mcp"
 WEBSITE = "https://github.com/gpubroker/gpubroker"
@@ -84,6 +90,7 @@ class MarketDoor(MCPServer[Any]):
                 "resources/read": CacheHint(ttl_ms=30_000, scope="public"),
             },
             log_level=settings.log_level,
+            middleware=[contained],
             request_state_security=_seal(settings.request_state_key),
         )
         self._market = market
@@ -131,13 +138,27 @@ class MarketDoor(MCPServer[Any]):
         self, ref: PromptReference | ResourceTemplateReference, argument: CompletionArgument, _context: object
     ) -> Completion | None:
         kind = mcp_resources.kind_of(ref.uri) if isinstance(ref, ResourceTemplateReference) else argument.name
-        return await mcp_prompts.completed(kind, argument.value, self._market)
+        try:
+            return await mcp_prompts.completed(kind, argument.value, self._market)
+        except BrokerError as refusal:
+            raise MCPError(INTERNAL_ERROR, str(refusal), {"code": refusal.code}) from None
 
     def _call(self, context: CallContext[Any, Any] | None) -> Context:
         """What the gate is told about a call: the market, the caller, and where progress goes."""
         if context is None:
             return Context(self._market)
         return Context(self._market, progress=context.report_progress)
+
+
+async def contained(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """SDK middleware: a defect is logged, and its own words never reach the client."""
+    try:
+        return await call_next(ctx)
+    except (MCPError, ValidationError):
+        raise
+    except Exception as fault:
+        log.exception("%s failed", ctx.method)
+        raise MCPError(INTERNAL_ERROR, f"`{ctx.method}` failed inside GPUBroker; the server's log says why.") from fault
 
 
 def build(market: Market, settings: Settings) -> MarketDoor:

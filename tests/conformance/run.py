@@ -227,7 +227,7 @@ def main() -> int:
     with serving("--product") as url:
         for revision in (OLD, NEW):
             legs.append(report(*product_leg(node, suite, url, revision)))
-        texts = asyncio.run(texts_to_count(url))
+        texts = {} if any(leg.unexpected for leg in legs) else asyncio.run(texts_to_count(url))
     print(f"\n{'leg':<22}{'scenarios':>10}{'passed':>8}{'failed':>8}{'tasks-* red':>13}")
     for leg in legs:
         print(f"{leg.name:<22}{leg.scenarios:>10}{leg.passed:>8}{leg.failed:>8}{leg.accepted:>13}")

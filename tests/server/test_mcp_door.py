@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from mcp import Client
+from mcp import Client, MCPError
 from mcp.types import CallToolResult
 
 from market.context import Context, Market
@@ -149,6 +149,21 @@ async def test_a_defect_shows_a_trace_id_and_nothing_else(
     assert trace is not None
     assert "secret-detail" not in said(result)
     assert trace[1] in caplog.text
+
+
+async def test_a_defect_outside_a_tool_keeps_its_words_to_the_log(
+    door: MarketDoor, era: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_offered: object) -> list[object]:
+        raise RuntimeError("secret-detail")
+
+    monkeypatch.setattr("server.mcp_tools.listing", broken)
+    async with Client(door, mode=era) as client:
+        with pytest.raises(MCPError, match="`tools/list` failed inside GPUBroker") as refused:
+            await client.list_tools()
+    assert refused.value.code == -32603
+    assert "secret-detail" not in str(refused.value)
+    assert "secret-detail" in caplog.text
 
 
 async def test_progress_of_a_capability_reaches_the_client(

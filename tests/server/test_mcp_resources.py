@@ -9,6 +9,7 @@ import pytest
 from mcp import Client, MCPError
 from mcp.types import INVALID_PARAMS
 
+from market import gpus
 from market.context import Market
 from server.mcp_door import MarketDoor
 
@@ -103,3 +104,12 @@ async def test_a_near_miss_of_an_offer_id_names_its_neighbours(door: MarketDoor,
         with pytest.raises(MCPError) as refused:
             await client.read_resource(f"offer://{offer_id}x")
     assert offer_id in refused.value.data["nearest"]
+
+
+async def test_a_gpu_nobody_offers_still_shows_its_figures(door: MarketDoor, market: Market) -> None:
+    offered = set((await market.snapshot()).gpus)
+    name = next(card for card in gpus.catalogue() if not gpus.matching(card) & offered)
+    async with Client(door) as client:
+        sheet = await body(client, f"gpu://{name}")
+    assert sheet["name"] == name
+    assert (sheet["offers"], sheet["cheapest"]) == (0, [])
