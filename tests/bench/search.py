@@ -32,6 +32,7 @@ from tests.bench._rows import SEEN, data_folder, real_offers, rows
 T = TypeVar("T")
 ROUNDS = 60
 PEER_ROUNDS = 3
+BUILDS = 3
 STORED = 100_000
 GPUS = ("h100", "a100", "a10g", "t4", "v100", "l4", "rtx 4090", "a100-80gb", "l40", "k80", "h100-sxm", "trainium")
 REGIONS = ("eu", "us-east", "germany", "asia", "us", "eu-west-1", "japan", "canada")
@@ -201,10 +202,11 @@ async def chunked(catalogued: Sequence[Row]) -> AsyncIterator[Sequence[Row]]:
 
 
 async def measure_build(catalogued: Sequence[Row]) -> Snapshot:
-    """Build with another task running, from the database where that is quick to fill."""
+    """Build with another task running, from memory and, where that is quick to fill, from SQLite."""
+    gc.collect()
+    gc.freeze()  # the bench's own million rows would make every collection long
     before = resident()
-    snapshot, seconds, pause = await longest_pause(lambda: gathered(chunked(catalogued), 1))
-    print(f"  built in {seconds:.2f} s, longest pause of another task {pause:.1f} ms (rows in memory)")
+    snapshot = await measure_builds("rows in memory", lambda: gathered(chunked(catalogued), 1))
     gc.collect()
     held = column_bytes(snapshot)
     print(f"  memory: {held / 1e6:.0f} MB of columns, process grew by {(resident() - before) / 1e6:.0f} MB")
@@ -214,12 +216,23 @@ async def measure_build(catalogued: Sequence[Row]) -> Snapshot:
             for provider in sorted({row[AT["provider"]] for row in catalogued}):
                 mine = (to_offer(row) for row in catalogued if row[AT["provider"]] == provider)
                 await catalogue.record(store, provider, mine, seen_at=SEEN, complete=True)
-            again, seconds, pause = await longest_pause(lambda: build(store))
+            await measure_builds("from SQLite", lambda: build(store))
             await store.close()
-        said = f"{pause:.1f} ms (from SQLite, {again.count:,} rows)"
-        print(f"  built in {seconds:.2f} s, longest pause of another task {said}")
-        _, _, idle = await longest_pause(lambda: asyncio.sleep(1))
-        print(f"  longest pause with nothing to do {idle:.1f} ms")
+    _, _, idle = await longest_pause(lambda: asyncio.sleep(1))
+    print(f"  longest pause with nothing to do {idle:.1f} ms")
+    return snapshot
+
+
+async def measure_builds(source: str, work: Callable[[], Awaitable[Snapshot]]) -> Snapshot:
+    """Build a few times: the quickest, and the longest pause of each."""
+    snapshot, seconds, pause = await longest_pause(work)
+    taken, pauses = [seconds], [pause]
+    for _ in range(BUILDS - 1):
+        snapshot, seconds, pause = await longest_pause(work)
+        taken.append(seconds)
+        pauses.append(pause)
+    said = ", ".join(f"{each:.1f}" for each in pauses)
+    print(f"  built in {min(taken):.2f} s; another task waited at most {said} ms ({source})")
     return snapshot
 
 

@@ -54,6 +54,7 @@ async def test_an_unchanged_pass_writes_no_offer_and_no_history_but_is_a_confirm
     assert (await catalogue.provider_states(store))["acme"].last_complete_at == LATER
 
 
+@pytest.mark.requirement("PROP-3")
 async def test_a_changed_price_adds_one_point_and_is_reported(store: Store) -> None:
     await _record(store, an_offer("a", "2"), an_offer("b", "3"))
     recorded = await _record(store, an_offer("a", "1.75", LATER), an_offer("b", "3", LATER), seen=LATER)

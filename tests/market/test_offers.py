@@ -147,6 +147,7 @@ def test_cleaned_text_is_one_bounded_line_that_encodes(text: str) -> None:
     cleaned.encode("utf-8")
 
 
+@pytest.mark.requirement("NFR-SEC5")
 def test_hidden_characters_never_reach_an_offer() -> None:
     made = offer(
         gpu=f"H100{HIDDEN} SXM",

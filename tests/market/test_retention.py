@@ -49,6 +49,7 @@ async def _aggregate_by_hand(store: Store, day: datetime) -> None:
     )
 
 
+@pytest.mark.requirement("PROP-3")
 @pytest.mark.parametrize(
     "statement",
     [
@@ -64,6 +65,7 @@ async def test_price_history_cannot_be_altered_with_plain_sql(store: Store, stat
     assert await _counts(store, "price_history") == [2]
 
 
+@pytest.mark.requirement("PROP-3")
 async def test_price_history_cannot_be_altered_by_the_back_doors_of_a_database(store: Store) -> None:
     await _prices(store, (OLD, "1"))
     await _aggregate_by_hand(store, OLD)

@@ -27,6 +27,7 @@ def test_an_offer_comes_back_from_its_row_as_it_was(offer: Offer) -> None:
     assert to_offer(encode(offer).values) == offer
 
 
+@pytest.mark.requirement("NFR-SEC5")
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(any_offer, min_size=1, max_size=5, unique_by=lambda offer: offer.id))
 async def test_an_offer_comes_back_from_either_database_as_it_was(store: Store, found: list[Offer]) -> None:

@@ -251,6 +251,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.mark.requirement("NFR-S1")
 async def test_an_unreachable_server_is_named_without_its_password() -> None:
     with pytest.raises(StorageFailed) as caught:
         await Store.open(f"postgresql://broker:hunter2@127.0.0.1:{_free_port()}/prices?application_name=hunter2")
