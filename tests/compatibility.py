@@ -1,4 +1,4 @@
-"""Compares two versions of a contract (`openapi.json`, `tools.json`): what may a client no longer send or get?
+"""Compares two versions of a contract (`openapi.json`, `tools.json`): what clients may no longer send or get.
 
 python -m tests.compatibility     writes docs/contract/ anew at a release; refuses when that narrows without a new major
 """
