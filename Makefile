@@ -45,6 +45,7 @@ format: $(VENV)/.ready-dev ## lay the code out and mend what ruff can
 
 docs: $(VENV)/.ready-dev ## write the generated pages under docs/ anew
 	@$(BIN)/python -m server.docs
+	@$(BIN)/python -m tests.requirements
 
 clean: ## remove environments, caches and build results
 	rm -rf .venv .venv-* build dist ./*.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

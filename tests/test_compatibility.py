@@ -169,12 +169,15 @@ def test_a_narrowing_says_where_and_what() -> None:
     assert narrowings(TOOLS, new) == ["tool find gives: offers[]: price is gone"]
 
 
+@pytest.mark.requirement("NFR-MAINT-2")
 def test_only_a_new_major_version_may_narrow() -> None:
     assert not allowed_to_narrow({"info": {"version": "0"}})
     assert not allowed_to_narrow({"info": {"version": "1"}}, "1.9.0")
     assert allowed_to_narrow({"info": {"version": "1"}}, "2.0.0")
 
 
+@pytest.mark.requirement("NFR-MAINT-2")
+@pytest.mark.requirement("NFR-MAINT-006")
 def test_this_version_takes_nothing_away_from_the_last_release() -> None:
     released = {name: json.loads((BASELINE / name).read_text(encoding="utf-8")) for name in docs.contracts()}
     lost = [loss for name, contract in docs.contracts().items() for loss in narrowings(released[name], contract)]

@@ -138,6 +138,7 @@ async def test_the_openai_agents_example_calls_a_tool_and_answers(tmp_path: Path
     assert re.match(rb"cheapest: [\w.-]+:[\w.-]+:", done.stdout), done.stderr.decode()[-2000:]
 
 
+@pytest.mark.requirement("NFR-MAINT-006")
 def test_one_version_is_written_everywhere() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     registry = json.loads((ROOT / "server.json").read_text(encoding="utf-8"))

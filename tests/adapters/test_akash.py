@@ -26,7 +26,6 @@ def bids(**more: Any) -> dict[str, Any]:
     return {"currency": "USD", "min": 1.5, "max": 3, "avg": 2.4, "weightedAverage": 2.6, "med": 2.7, **more}
 
 
-@pytest.mark.requirement("FR-PROV-002")
 @pytest.mark.requirement("FR-PROV-003")
 @pytest.mark.requirement("FR-PROV-1")
 @pytest.mark.requirement("FR-7.1")

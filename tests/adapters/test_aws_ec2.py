@@ -45,7 +45,6 @@ class _Pieces(httpx.AsyncByteStream):
         return self._pieces()
 
 
-@pytest.mark.requirement("FR-PROV-002")
 @pytest.mark.requirement("FR-PROV-003")
 @pytest.mark.requirement("FR-7.1")
 async def test_a_whole_pass_lists_linux_machines_to_rent_and_nothing_that_only_looks_like_one() -> None:

@@ -19,7 +19,6 @@ def routes() -> dict[str, Any]:
     return dict(sample("aws_sagemaker")["routes"])
 
 
-@pytest.mark.requirement("FR-PROV-002")
 @pytest.mark.requirement("FR-PROV-003")
 @pytest.mark.requirement("FR-7.1")
 async def test_each_machine_is_listed_once_at_its_training_price() -> None:

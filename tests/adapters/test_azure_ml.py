@@ -44,7 +44,6 @@ def paged(*pages: Any) -> Any:
     return handler
 
 
-@pytest.mark.requirement("FR-PROV-002")
 @pytest.mark.requirement("FR-PROV-003")
 @pytest.mark.requirement("FR-7.1")
 async def test_a_whole_pass_keeps_one_offer_for_each_machine_place_and_term() -> None:

@@ -37,6 +37,7 @@ def opened() -> tuple[Breaker, HandClock]:
     return breaker, clock
 
 
+@pytest.mark.requirement("BR-6")
 @pytest.mark.requirement("FR-3.1")
 @pytest.mark.requirement("FR-3.2")
 @pytest.mark.requirement("NFR-REL-006")
@@ -74,6 +75,7 @@ def test_an_open_breaker_refuses_and_says_for_how_long() -> None:
     assert "`acme`" in str(refused.value)
 
 
+@pytest.mark.requirement("BR-7")
 @pytest.mark.requirement("FR-3.4")
 @pytest.mark.requirement("FR-PROV-008")
 def test_after_thirty_seconds_three_calls_are_let_through_and_no_fourth() -> None:
@@ -150,6 +152,7 @@ events = st.lists(
 )
 
 
+@pytest.mark.requirement("F5")
 @pytest.mark.requirement("PROP-15")
 @given(events)
 def test_whatever_the_callers_do_states_follow_the_graph_and_three_probes_are_the_most(

@@ -78,7 +78,6 @@ def assert_honest(offers: Iterable[Offer], adapter: type[Adapter], unknown_gpus:
         )
 
 
-@pytest.mark.requirement("FR-PROV-002")
 @pytest.mark.parametrize("name", FOUND)
 def test_a_provider_says_who_it_is(name: str) -> None:
     adapter = FOUND[name]
@@ -143,3 +142,8 @@ async def test_a_provider_without_an_api_is_never_asked(name: str) -> None:
 
 def test_every_module_of_ours_can_be_imported() -> None:
     assert BROKEN == ()
+
+
+@pytest.mark.requirement("F1")
+def test_more_than_twenty_providers_have_offers() -> None:
+    assert len(WITH_API) + sum(any(FOUND[name].published(NOW)) for name in TABLE_ONLY) > 20

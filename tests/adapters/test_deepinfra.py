@@ -26,7 +26,6 @@ def tokens(cents_in: object, cents_out: object) -> dict[str, object]:
     return {"type": "tokens", "cents_per_input_token": cents_in, "cents_per_output_token": cents_out}
 
 
-@pytest.mark.requirement("FR-PROV-002")
 @pytest.mark.requirement("FR-PROV-003")
 async def test_a_whole_pass_lists_the_priced_models_and_counts_why_the_others_are_left_out() -> None:
     offers, report = await synced(DeepInfra, lambda request: httpx.Response(200, json=sample_floats()))

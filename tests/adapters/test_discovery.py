@@ -72,7 +72,6 @@ def smallest_adapter() -> Path:
     return min(modules, key=lambda module: module.stat().st_size)
 
 
-@pytest.mark.requirement("FR-PROV-001")
 def test_a_copy_of_the_smallest_adapter_is_found_and_tested_with_no_other_edit(house: Path) -> None:
     text = smallest_adapter().read_text(encoding="utf-8")
     assert NAME.search(text)

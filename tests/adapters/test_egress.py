@@ -239,6 +239,7 @@ async def test_there_is_no_way_round_over_a_unix_socket() -> None:
 _no_stars = st.characters(exclude_characters="*")
 
 
+@pytest.mark.requirement("FR-9.4")
 @given(st.text(_no_stars, min_size=4, max_size=40), st.text(max_size=40), st.text(max_size=40))
 def test_a_secret_is_in_no_cleaned_text(secret: str, before: str, after: str) -> None:
     assert secret not in Redactor([secret]).clean(before + secret + after)

@@ -21,7 +21,6 @@ def one(pricing: Any, **more: Any) -> Any:
     return {"data": [{"id": "example/model", "name": "Example", "pricing": pricing, **more}]}
 
 
-@pytest.mark.requirement("FR-PROV-002")
 @pytest.mark.requirement("FR-PROV-003")
 async def test_a_whole_pass_lists_the_priced_models_and_counts_why_the_others_are_left_out() -> None:
     served = Served({"/api/v1/models": sample("openrouter")})

@@ -27,7 +27,6 @@ async def listed() -> dict[str, Offer]:
     return by_id((await synced(OracleCloud, Served(sample("oracle_oci")["routes"])))[0])
 
 
-@pytest.mark.requirement("FR-PROV-002")
 @pytest.mark.requirement("FR-PROV-003")
 @pytest.mark.requirement("FR-7.1")
 async def test_a_whole_pass_prices_every_shape_in_every_commercial_region() -> None:

@@ -35,7 +35,6 @@ def types(**more: Any) -> dict[str, Any]:
     return base | more
 
 
-@pytest.mark.requirement("FR-PROV-002")
 @pytest.mark.requirement("FR-PROV-003")
 @pytest.mark.requirement("FR-PROV-1")
 @pytest.mark.requirement("FR-7.1")

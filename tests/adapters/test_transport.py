@@ -109,6 +109,7 @@ async def test_a_drip_of_bytes_does_not_outlast_the_deadline() -> None:
     assert loop.time() - before == pytest.approx(Acme.timeout_seconds, abs=0.01)
 
 
+@pytest.mark.requirement("FR-10.5")
 async def test_failures_are_tried_three_times_with_growing_waits_and_jitter() -> None:
     waits: list[float] = []
 
@@ -170,6 +171,7 @@ def test_retry_after_is_a_number_or_a_date(header: str | None, seconds: float | 
     assert retry_after(header, NOW) == seconds
 
 
+@pytest.mark.requirement("F5")
 @pytest.mark.requirement("FR-PROV-008")
 @pytest.mark.requirement("FR-3.3")
 async def test_a_dead_provider_is_left_alone_after_ten_calls_and_tried_again_later() -> None:
@@ -211,6 +213,7 @@ async def test_of_twenty_callers_three_reach_a_provider_that_is_half_open() -> N
     assert outcomes.count(1) == 3
 
 
+@pytest.mark.requirement("FR-5.3")
 async def test_no_more_calls_at_once_than_the_adapter_says_and_evenly_spaced() -> None:
     starts: list[float] = []
     in_flight, most = 0, 0
@@ -302,6 +305,8 @@ async def test_an_address_off_the_list_is_never_asked() -> None:
     assert script.requests == []
 
 
+@pytest.mark.requirement("FR-9.4")
+@pytest.mark.requirement("NFR-S1")
 async def test_secrets_are_in_no_message_log_or_repr(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
 

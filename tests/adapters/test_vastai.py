@@ -35,7 +35,6 @@ def refusals(**more: Any) -> dict[str, int]:
     return report.rejects
 
 
-@pytest.mark.requirement("FR-PROV-002")
 @pytest.mark.requirement("FR-PROV-003")
 @pytest.mark.requirement("FR-PROV-1")
 @pytest.mark.requirement("FR-7.1")

@@ -26,7 +26,6 @@ def plans(*rows: Any) -> dict[str, Any]:
     return {"plans": list(rows), "meta": {"total": len(rows), "links": {"next": "", "prev": ""}}}
 
 
-@pytest.mark.requirement("FR-PROV-002")
 @pytest.mark.requirement("FR-PROV-003")
 @pytest.mark.requirement("FR-PROV-1")
 @pytest.mark.requirement("FR-7.1")

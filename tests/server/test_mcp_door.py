@@ -92,6 +92,8 @@ async def test_a_default_search_answer_is_short(door: MarketDoor, era: str) -> N
     assert len(said(result)) <= _MAX_SEARCH_TEXT
 
 
+@pytest.mark.requirement("NFR-SEC-009")
+@pytest.mark.requirement("NFR-SEC5")
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -134,6 +136,7 @@ async def test_an_unknown_tool_gets_the_nearest_name(door: MarketDoor, era: str)
     assert len(said(far)) < 600
 
 
+@pytest.mark.requirement("NFR-S1")
 async def test_a_defect_shows_a_trace_id_and_nothing_else(
     door: MarketDoor, era: str, declare: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
