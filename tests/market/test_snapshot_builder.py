@@ -87,6 +87,7 @@ async def test_what_a_provider_no_longer_lists_is_not_in_the_next_snapshot(tmp_p
     assert before.count == len(OFFERS)
 
 
+@pytest.mark.requirement("FR-1.4")
 async def test_others_get_their_turn_after_every_chunk() -> None:
     turns = 0
 
