@@ -20,6 +20,7 @@ from market.errors import BrokerError, ValidationFailed
 from market.settings import Settings
 from server import rest
 from server.local_guard import LOOPBACK_NAMES, LocalGuard
+from server.version import product_version
 
 if TYPE_CHECKING:
     from adapters import Broken
@@ -64,7 +65,7 @@ def http_app(settings: Settings, market: Market) -> ASGIApp:
             f"`serve` without sign-in listens on this machine only, not on `{settings.host}`.",
             next_step="Leave out `--host`, or use 127.0.0.1.",
         )
-    from server.mcp_door import build, http_route, product_version
+    from server.mcp_door import build, http_route
 
     door = build(market, settings)
     mcp_route, mcp_running = http_route(door, settings)

@@ -8,87 +8,61 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import json
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
+from server.usage import parsed
+
 if TYPE_CHECKING:
     from market.context import Market
+    from market.errors import BrokerError
     from market.settings import Settings
 
 DONE, FAILED, USAGE, NOTHING, UNWELL = 0, 1, 2, 3, 4
+INTERRUPTED = 130
 Command = Callable[[argparse.Namespace, "Settings"], Coroutine[Any, Any, int]]
-
-
-SUMMARIES = {
-    "stdio": "serve MCP to the program that starts this one",
-    "serve": "serve MCP and HTTP on a port of this machine",
-    "sync": "fetch prices now",
-    "search": "find offers, cheapest first",
-    "parse": "show how a workload in plain words is understood",
-    "call": "call any tool, such as: gpubroker call rank_offers workload='serve Llama 3.1 8B'",
-    "demo": "start the server, connect a real MCP client and show a transcript",
-    "migrate": "bring the database to this version's schema",
-    "doctor": "say what is configured, reachable and stale",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = parsed(argv)
     if arguments.version:
-        from importlib.metadata import version
+        from server.version import product_version
 
-        print(f"gpubroker {version('gpubroker')}")
+        print(f"gpubroker {product_version()}")
         return DONE
     if arguments.command is None:
-        parser().print_help()
+        print(arguments.help, end="")
         return USAGE
+    _speak(as_json=arguments.json)
     from market.errors import BrokerError
 
     try:
-        return asyncio.run(COMMANDS[arguments.command](arguments, _settings(arguments)))
+        code = asyncio.run(COMMANDS[arguments.command](arguments, _settings(arguments)))
+        sys.stdout.flush()
+        return code
     except BrokerError as refusal:
-        _say_refusal(refusal, as_json=getattr(arguments, "json", False))
+        _say_refusal(refusal, as_json=arguments.json)
         return FAILED
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has had enough; nothing more can be said to them.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
 
 
-def parser() -> argparse.ArgumentParser:
-    """All commands and their options."""
-    root = argparse.ArgumentParser(prog="gpubroker", description="Find, size and compare GPU time across clouds.")
-    root.add_argument("--version", action="store_true", help="print the version and stop")
-    commands = root.add_subparsers(dest="command", metavar="COMMAND")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--data-dir", help="folder of the database (GPUBROKER_DATA_DIR)")
-    common.add_argument("--json", action="store_true", help="print JSON")
-
-    def command(name: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=SUMMARIES[name], description=SUMMARIES[name], parents=[common])
-
-    for name in ("stdio", "serve"):
-        door = command(name)
-        door.add_argument("--read-only", action="store_true", help="offer only tools that change nothing")
-        door.add_argument("--toolsets", help="comma-separated toolsets to offer")
-        door.add_argument("--no-sync", action="store_true", help="do not fetch prices in the background")
-    door.add_argument("--host", help="address to listen on (127.0.0.1)")
-    door.add_argument("--port", type=int, help="port to listen on (10355; 0 takes a free one)")
-    command("sync").add_argument("provider", nargs="*", help="only these providers")
-    command("search").add_argument("words", nargs="*", help="words to look for, or filters such as gpu=H100")
-    command("parse").add_argument("words", nargs="+", help="the workload")
-    call = command("call")
-    call.add_argument("tool", help="the tool's name")
-    call.add_argument("arguments", nargs="*", metavar="name=value", help="its arguments; a value may be JSON")
-    for name in ("demo", "migrate", "doctor"):
-        command(name)
-    return root
+def _speak(*, as_json: bool) -> None:
+    """JSON is UTF-8; for people, what a terminal cannot show becomes a question mark."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    if as_json and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -121,9 +95,9 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         ) from None
 
 
-def _say_refusal(refusal: Any, *, as_json: bool) -> None:
+def _say_refusal(refusal: BrokerError, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(refusal.envelope("")))
+        print(json.dumps(refusal.envelope(""), default=str))
     else:
         print(f"{refusal.code}: {refusal}", file=sys.stderr)
 
@@ -145,24 +119,25 @@ async def _serve(_arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _sync(arguments: argparse.Namespace, settings: Settings) -> int:
+    from dataclasses import asdict
+
     from server.terminal import follow_sync, print_json
     from tools.sync import chosen, sync
 
     names = frozenset(arguments.provider) or settings.chosen_providers
-    adapters = chosen(names)
     async with _market(settings) as market:
         if arguments.json:
-            runs = await sync(market, adapters)
-            print_json([{**_plain(run), "rows_per_second": round(run.rows_per_second, 1)} for run in runs])
+            runs = await sync(market, chosen(names))
+            print_json([{**asdict(run), "rows_per_second": round(run.rows_per_second, 1)} for run in runs])
         else:
-            runs = await follow_sync(market, adapters)
+            runs = await follow_sync(market, names)
     return UNWELL if any(run.error for run in runs) else DONE
 
 
 async def _search(arguments: argparse.Namespace, settings: Settings) -> int:
     filters, words = _named(arguments.words)
     if words:
-        filters.setdefault("q", " ".join(words))
+        filters["q"] = " ".join([*([str(filters["q"])] if "q" in filters else []), *words])
     result = await _called(settings, "search_offers", filters)
     from server.terminal import print_offers
 
@@ -182,8 +157,11 @@ async def _parse(arguments: argparse.Namespace, settings: Settings) -> int:
     heard = {name: value for name, value in asdict(read(" ".join(arguments.words))).items() if value not in (None, [])}
     if arguments.json:
         print_json(heard)
+    elif heard.keys() <= {"unread"}:
+        print("Nothing was understood. Say what to run and on what: fine-tune Llama 3 8B, EU, under $3 an hour")
     else:
-        print_facts("Understood", heard)
+        unread = heard.pop("unread", [])
+        print_facts("Understood", {**heard, **({"not said": ", ".join(unread)} if unread else {})})
     return DONE if heard.get("workload") else NOTHING
 
 
@@ -256,17 +234,21 @@ async def _called(settings: Settings, name: str, arguments: dict[str, Any]) -> A
     from tools.capability import capabilities
     from tools.search import near
 
-    chosen = capabilities().get(name)
-    if chosen is None:
-        nearest = near(name, list(capabilities()))
-        raise NotFound(f"There is no tool `{name[:60]}`.", next_step=f"Nearest: {', '.join(nearest)}.")
+    tools = {one.name: one for one in capabilities().values() if "tool" in one.doors}
+    if name not in tools:
+        nearest = near(name, list(tools))
+        raise NotFound(
+            f"There is no tool `{name[:60]}`.",
+            next_step=f"{'Nearest' if nearest else 'There are'}: {', '.join(nearest or tools)}.",
+            details={"nearest": nearest},
+        )
     market: Market
     async with _market(settings) as market:
-        return await chosen.call(Context(market), arguments)
+        return await tools[name].call(Context(market), arguments)
 
 
 def _named(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """`name=value` pairs (a value may be JSON), and the other words; a name given twice becomes a list."""
+    """`name=value` pairs, and the other words; a name given twice becomes a list."""
     named: dict[str, Any] = {}
     rest: list[str] = []
     for word in words:
@@ -284,13 +266,12 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
+    """A list, an object or a quoted text when it is written as JSON; all else stays text, for the request to read."""
+    if text[:1] not in ("[", "{", '"'):
         return text
+    import orjson
 
-
-def _plain(record: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(record)
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text

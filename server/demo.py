@@ -3,73 +3,101 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 import anyio
-from mcp import Client, StdioServerParameters
+from mcp import Client, MCPError, StdioServerParameters
 from mcp.types import TextContent
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from market.errors import InternalFault
+from market.errors import BrokerError, Unavailable
 from market.settings import Settings
-from server.terminal import console
+from server.terminal import console, offer_table
 
 REQUEST = "fine-tune Llama 3 8B on 50k examples, EU only, under $3 an hour"
 LIVE_WAIT_SECONDS = 20.0
 POLL_SECONDS = 0.5
-_TOOLS_SHOWN = 90
+MOST_COLUMNS = 120
 
 
 async def run(settings: Settings, *, as_json: bool = False) -> int:
-    """Start the server as a client would, hold a short conversation with it, and print what was said."""
-    out = Console(file=sys.stderr, width=120, highlight=False) if as_json else console()
-    server = StdioServerParameters(command=sys.executable, args=_server_command(settings))
+    """Start the server as a client would, hold a short conversation with it, and print what was said.
+
+    Raises the server's refusal, and Unavailable when it does not start.
+    """
+    out = console(file=sys.stderr if as_json else None)
+    out.width = min(out.width, MOST_COLUMNS)
     said: dict[str, Any] = {}
-    async with Client(server) as client:
-        out.rule("GPUBroker: what a client sees")
-        await _introduce(client, out)
-        await _wait_for_live(client, out)
-        said["estimate"] = await _estimate(client, out)
-        said["search"] = await _search(client, out, said["estimate"])
-        said["ranking"] = await _rank(client, out)
-        said["offer"] = await _look_closer(client, out, said["ranking"])
-        said["market"] = await _sources(client, out)
-    out.print("\n[dim]Add it to your own client: see README, “Use it”.[/]")
+    refusal: BrokerError | None = None
+    try:
+        async with Client(_server(settings)) as client:
+            try:
+                await _converse(client, out, said, wait=settings.sync == "on")
+            except BrokerError as problem:
+                refusal = problem
+    except* MCPError:
+        refusal = Unavailable(
+            "The server that the demo started has ended.", next_step="It says why above; or run `gpubroker doctor`."
+        )
+    if refusal is not None:
+        raise refusal
     if as_json:
         sys.stdout.write(json.dumps(said) + "\n")
     return 0
 
 
-def _server_command(settings: Settings) -> list[str]:
-    """`gpubroker stdio` of this very installation, on the same data folder."""
+async def _converse(client: Client, out: Console, said: dict[str, Any], *, wait: bool) -> None:
+    out.rule("GPUBroker: what a client sees")
+    await _introduce(client, out)
+    if wait:
+        await _wait_for_live(client, out)
+    said["estimate"] = await _estimate(client, out)
+    said["search"] = await _search(client, out, said["estimate"])
+    said["ranking"] = await _rank(client, out)
+    if said["ranking"]["items"]:
+        said["offer"] = await _look_closer(client, out, said["ranking"]["items"][0]["id"])
+    said["market"] = await _sources(client, out)
+    out.print("\n[dim]Add it to your own client: see README, “Use it”.[/]")
+
+
+def _server(settings: Settings) -> StdioServerParameters:
+    """`gpubroker stdio` of this very installation, with these settings, on the same data folder."""
     code = "import sys; sys.path[:0] = {!r}; from server.commands import main; sys.exit(main(sys.argv[1:]))"
     command = ["-c", code.format(sys.path), "stdio", "--data-dir", str(settings.data_dir)]
-    return [*command, "--no-sync"] if settings.sync == "off" else command
+    if settings.sync == "off":
+        command.append("--no-sync")
+    return StdioServerParameters(command=sys.executable, args=command, env=dict(os.environ))
 
 
 async def _introduce(client: Client, out: Console) -> None:
     tools = (await client.list_tools()).tools
-    table = Table(title=f"{len(tools)} tools", title_justify="left", show_header=False, box=None)
+    out.print(f"[bold]{len(tools)} tools[/]")
+    table = Table(show_header=False, box=None)
     for tool in tools:
-        table.add_row(f"[bold]{tool.name}[/]", escape((tool.description or "").split("\n")[0][:_TOOLS_SHOWN]))
+        table.add_row(f"[bold]{escape(tool.name)}[/]", escape((tool.description or "").split("\n")[0]))
     out.print(table)
 
 
 async def _wait_for_live(client: Client, out: Console) -> None:
     """Give the first fetch a moment, so that live prices are in the answers where there is a network."""
-    asked = [p for p in await _providers(client) if p["state"] == "unknown"]
+    asked = _unasked(await _providers(client))
     if not asked:
         return
-    out.print(f"\n[dim]asking {len(asked)} live sources in the background, {LIVE_WAIT_SECONDS:.0f} s at most …[/]")
+    out.print(f"\n[dim]Asking {asked} live sources in the background, {LIVE_WAIT_SECONDS:.0f} s at most …[/]")
     with anyio.move_on_after(LIVE_WAIT_SECONDS):
         for _ in range(int(LIVE_WAIT_SECONDS / POLL_SECONDS)):
-            if all(provider["state"] != "unknown" for provider in await _providers(client)):
+            if _unasked(await _providers(client)) == 0:
                 return
             await anyio.sleep(POLL_SECONDS)
+
+
+def _unasked(providers: list[dict[str, Any]]) -> int:
+    return sum(provider["state"] == "unknown" for provider in providers)
 
 
 async def _providers(client: Client) -> list[dict[str, Any]]:
@@ -78,12 +106,12 @@ async def _providers(client: Client) -> list[dict[str, Any]]:
 
 
 async def _ask(client: Client, out: Console, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Call a tool and show the call. Raises InternalFault with the server's words when it refuses."""
-    out.print(f"\n[bold cyan]→ {tool}[/] {escape(json.dumps(arguments))}")
+    """Call a tool and show the call. Raises Unavailable with the server's words when it refuses."""
+    out.print(f"\n[bold cyan]> {tool}[/] {escape(json.dumps(arguments))}")
     result = await client.call_tool(tool, dict(arguments))
     if result.is_error or result.structured_content is None:
-        words = [block.text for block in result.content if isinstance(block, TextContent)]
-        raise InternalFault(f"The demo stopped at `{tool}`: {' '.join(words)[:500]}")
+        words = [block.text.split("\n")[0] for block in result.content if isinstance(block, TextContent)]
+        raise Unavailable(f"The demo stopped at `{tool}`: {' '.join(words)[:1_000]}")
     return dict(result.structured_content)
 
 
@@ -94,25 +122,25 @@ async def _estimate(client: Client, out: Console) -> dict[str, Any]:
     out.print(f"  understood: {escape(understood)}")
     parts = ", ".join(f"{name} {value:g}" for name, value in sized.get("memory_gb", {}).items())
     out.print(f"  needs {sized['min_vram_gb']:g} GB of GPU memory ({parts})")
+    table = Table(show_header=False, box=None)
     for fit in sized["fits"][:4]:
-        took, cost = fit.get("hours"), (fit.get("cost_low"), fit.get("cost_high"))
-        hours = f"{took[0]:.1f}–{took[2]:.1f} h" if took else ""
-        money = f"${cost[0]:.2f}–{cost[1]:.2f}" if cost[0] is not None else ""
-        out.print(f"  {fit['gpu_count']}x {fit['gpu']:<18} ${fit['price_per_hour']:.3f}/h  {hours}  {money}")
+        took, low, high = fit.get("hours"), fit.get("cost_low"), fit.get("cost_high")
+        price = f"${fit['price_per_hour']:.3f} an hour" if "price_per_hour" in fit else ""
+        hours = f"{took[0]:.1f}–{took[-1]:.1f} hours" if took else ""
+        cost = f"${low:.2f}–{high:.2f} in all" if low is not None and high is not None else ""
+        table.add_row(f" {fit['gpu_count']}x {fit['gpu']}", price, hours, cost)
+    out.print(table)
     out.print(f"  [dim]assumed: {escape('; '.join(sized['assumptions']))}[/]")
     return sized
 
 
 async def _search(client: Client, out: Console, sized: Mapping[str, Any]) -> dict[str, Any]:
-    wanted = {
-        "total_memory_gb_min": sized["min_vram_gb"],
-        "region": [sized["understood"]["region"]],
-        "max_price": sized["understood"]["max_price"],
-        "pricing": ["on_demand"],
-        "limit": 6,
-    }
+    understood = sized["understood"]
+    wanted = {"total_memory_gb_min": sized["min_vram_gb"], "pricing": [understood["pricing"]], "limit": 6}
+    wanted |= {name: understood[name] for name in ("region", "max_price") if name in understood}
     found = await _ask(client, out, "search_offers", wanted)
-    out.print(_offers(found["items"], f"{found['total']} offers match, cheapest first"))
+    out.print(f"  {found['total']} offers match, cheapest first:")
+    out.print(offer_table(found["items"], out.width))
     for warning in found.get("warnings", []):
         out.print(f"  [yellow]note[/] {escape(warning)}")
     return found
@@ -120,25 +148,25 @@ async def _search(client: Client, out: Console, sized: Mapping[str, Any]) -> dic
 
 async def _rank(client: Client, out: Console) -> dict[str, Any]:
     ranking = await _ask(client, out, "rank_offers", {"workload": REQUEST, "limit": 4})
-    out.print(
-        f"  {ranking['method']} over {ranking['compared']} offers, weights {escape(json.dumps(ranking['weights']))}"
-    )
+    weights = ", ".join(f"{name} {weight:g}" for name, weight in ranking["weights"].items() if weight)
+    out.print(f"  {escape(ranking['method'])} over {ranking['compared']} offers; weights: {escape(weights)}")
     for item in ranking["items"]:
-        price, card = (
-            f"${item['price_per_hour']:.3f}/h",
-            f"{item['gpu_count']}x {item.get('gpu') or item.get('gpu_raw')}",
+        card = f"{item['gpu_count']}x {item.get('gpu') or item.get('gpu_raw')}"
+        price = f"${item.get('price_per_hour_usd', item.get('price_per_hour')):.3f} an hour"
+        out.print(
+            f"  [bold]{item['rank']}. {escape(card)}[/], {price}, score {item['score']:.3f}: {escape(item['id'])}"
         )
-        out.print(f"  [bold]{item['rank']}.[/] {escape(item['id'])}  {card}  {price}  score {item['score']:.3f}")
         out.print(f"     [dim]{escape(item['why'])}[/]")
     for held in ranking.get("winner_stays", [])[:2]:
-        out.print(f"  the first stays first for a {held['criterion']} weight from {held['low']:g} to {held['high']:g}")
+        low, high = held["low"], held["high"]
+        out.print(f"  The first stays first while {held['criterion']} weighs {low:g} to {high:g}.")
     return ranking
 
 
-async def _look_closer(client: Client, out: Console, ranking: Mapping[str, Any]) -> dict[str, Any]:
-    offer = await _ask(client, out, "get_offer", {"id": ranking["items"][0]["id"]})
+async def _look_closer(client: Client, out: Console, offer_id: str) -> dict[str, Any]:
+    offer = await _ask(client, out, "get_offer", {"id": offer_id})
     shown = ("name", "gpu", "memory_gb", "cpu_cores", "ram_gb", "region", "country", "pricing", "price_per_hour")
-    for name in (*shown, "availability", "price_source", "price_as_of", "source_url"):
+    for name in (*shown, "currency", "availability", "price_source", "price_as_of", "source_url"):
         if name in offer:
             out.print(f"  {name:<15} {escape(str(offer[name]))}")
     return offer
@@ -153,18 +181,5 @@ async def _sources(client: Client, out: Console) -> dict[str, Any]:
     out.print(f"  {market['offers']} offers of {market['providers']} providers")
     out.print(f"  live sources that answered: {', '.join(live) or 'none (prices are the published ones, as dated)'}")
     for state, names in sorted(states.items()):
-        out.print(f"  {state}: {escape(', '.join(names))}")
+        out.print(f"  {'not asked yet' if state == 'unknown' else state}: {escape(', '.join(names))}")
     return market
-
-
-def _offers(items: list[dict[str, Any]], title: str) -> Table:
-    table = Table(title=title, title_justify="left", pad_edge=False)
-    table.add_column("$/h", justify="right")
-    for name in ("GPU", "stock", "region", "source, as of", "id"):
-        table.add_column(name, overflow="fold")
-    for item in items:
-        card = f"{item['gpu_count']}x {item.get('gpu') or item.get('gpu_raw')}"
-        dated = f"{item['price_source']}, {item['price_as_of'][:10]}"
-        price = f"{item['price_per_hour']:.3f}"
-        table.add_row(price, escape(card), item["availability"], escape(item["region"]), dated, escape(item["id"]))
-    return table

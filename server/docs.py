@@ -12,7 +12,7 @@ from market import errors
 from market.settings import Settings
 from server import mcp_tools
 from server.app import providers
-from server.commands import SUMMARIES
+from server.usage import SUMMARIES
 from tools.capability import capabilities
 
 REFERENCE = Path("docs/reference.md")

@@ -5,37 +5,68 @@ from __future__ import annotations
 import asyncio
 import platform
 import shutil
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from market.context import Market, opened
+from market.context import opened
 from market.errors import BrokerError
 from market.settings import Settings
 from server.app import make_market, providers
-from server.mcp_door import product_version
+from server.version import product_version
+
+if TYPE_CHECKING:
+    from adapters.base import Adapter
+    from market.catalogue import ProviderHealth
 
 CONNECT_SECONDS = 4.0
-LOW_DISK_BYTES = 200 * 1024 * 1024
+ENOUGH_DISK_BYTES = 200 * 1024 * 1024
+
+Reach = Callable[[str, int], Awaitable[bool]]
 
 
-async def examine(settings: Settings) -> dict[str, Any]:
-    """Configuration, database, providers, names nobody knows, and a list of problems with what to do about each."""
-    problems: list[str] = []
-    found: dict[str, Any] = {
-        "configuration": _configuration(settings),
-        "providers": [],
-        "unmapped_gpus": [],
-        "problems": problems,
-    }
-    _look_at_disk(settings, problems)
-    problems += [f"provider module `{broken.name}` cannot be imported: {broken.reason}" for broken in providers()[1]]
+async def reachable(host: str, port: int) -> bool:
+    """Whether a connection can be opened within a few seconds."""
     try:
-        async with opened(make_market(settings)) as market:
-            await _look_at_market(market, found)
-            await _look_at_network(found)
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(host, port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
+
+
+async def examine(
+    settings: Settings, *, reach: Reach = reachable, enough_disk_bytes: int = ENOUGH_DISK_BYTES
+) -> dict[str, Any]:
+    """Configuration, database, providers, names nobody knows, and a list of problems with what to do about each."""
+    adapters, broken = providers()
+    problems = [f"provider module `{one.name}` cannot be imported: {one.reason}" for one in broken]
+    configuration = _configuration(settings)
+    states: Mapping[str, ProviderHealth] = {}
+    counts: Mapping[str, int] = {}
+    unmapped: list[str] = []
+    market = make_market(settings)
+    now = market.clock.now()
+    try:
+        _look_at_disk(settings, enough_disk_bytes, problems)
+        async with opened(market):
+            snapshot = await market.snapshot()
+            states, counts = await market.provider_states(), snapshot.counts("provider")
+            configuration["offers"] = str(snapshot.count)
+            unmapped = sorted(raw for gpu, raw in snapshot.frame.cards.values if gpu is None and raw)
     except BrokerError as problem:
         problems.append(str(problem))
-    return found
+    wanted = settings.chosen_providers
+    asked = {name: one for name, one in adapters.items() if one.has_api() and (wanted is None or name in wanted)}
+    reached = await _reached(asked, reach)
+    lines = [
+        _line(name, states.get(name), counts.get(name, 0), now, live=name in asked, reached=reached.get(name))
+        for name in adapters
+    ]
+    problems += _provider_problems([line for line in lines if line["live"]])
+    return {"configuration": configuration, "providers": lines, "unmapped_gpus": unmapped, "problems": problems}
 
 
 def _configuration(settings: Settings) -> dict[str, str]:
@@ -48,63 +79,57 @@ def _configuration(settings: Settings) -> dict[str, str]:
         "database": database,
         "sync": settings.sync,
         "providers": settings.providers or "all",
-        "read only": str(settings.read_only).lower(),
+        "read only": "yes" if settings.read_only else "no",
     }
 
 
-async def _look_at_network(found: dict[str, Any]) -> None:
-    """Whether the API of each provider that has one can be connected to from here."""
-    hosts = {
-        name: urlsplit(adapter.base_url).hostname or "" for name, adapter in providers()[0].items() if adapter.has_api()
-    }
-    reached = await asyncio.gather(*(_reachable(host) for host in hosts.values()))
-    answers = dict(zip(hosts, reached, strict=True))
-    for provider in found["providers"]:
-        provider["reachable"] = answers.get(provider["provider"])
-    for provider in found["providers"]:
-        if provider["state"] == "unhealthy" and provider["reachable"]:
-            found["problems"].append(f"{provider['provider']} can be connected to, but: {provider['remarks']}")
-    silent = [name for name, answered in answers.items() if not answered]
-    if silent:
-        found["problems"].append(
-            f"cannot connect to {', '.join(silent)}; their published or last known prices stand. Is there a network?"
-        )
+async def _reached(adapters: Mapping[str, type[Adapter]], reach: Reach) -> dict[str, bool]:
+    """Whether the API of each of these providers can be connected to from here."""
+    addresses = [urlsplit(adapter.base_url) for adapter in adapters.values()]
+    answers = await asyncio.gather(*(reach(one.hostname or "", one.port or 443) for one in addresses))
+    return dict(zip(adapters, answers, strict=True))
 
 
-async def _reachable(host: str) -> bool:
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            _, writer = await asyncio.open_connection(host, 443)
-    except (OSError, TimeoutError):
-        return False
-    writer.close()
-    return True
-
-
-def _look_at_disk(settings: Settings, problems: list[str]) -> None:
-    folder = settings.data_dir
-    while not folder.exists() and folder != folder.parent:
+def _look_at_disk(settings: Settings, enough_bytes: int, problems: list[str]) -> None:
+    folder = settings.data_dir.absolute()
+    while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
-    if shutil.disk_usage(folder).free < LOW_DISK_BYTES:
-        problems.append(f"less than 200 MB are free where the data folder is: {settings.data_dir}")
-
-
-async def _look_at_market(market: Market, found: dict[str, Any]) -> None:
-    snapshot = await market.snapshot()
-    states = await market.provider_states()
-    now = market.clock.now()
-    found["configuration"]["offers"] = str(snapshot.count)
-    for name, state in sorted(states.items()):
-        stale = state.is_stale(now)
-        confirmed = state.last_complete_at
-        found["providers"].append(
-            {
-                "provider": name,
-                "state": state.state,
-                "offers": snapshot.counts("provider").get(name, 0),
-                "confirmed_at": f"{confirmed:%Y-%m-%d %H:%M}" if confirmed else None,
-                "stale": stale,
-                "remarks": state.last_error or state.notice,
-            }
+    if shutil.disk_usage(folder).free < enough_bytes:
+        problems.append(
+            f"Less than {enough_bytes // 1024**2} MB are free where the data folder is ({settings.data_dir}). "
+            "Free some space, or choose another folder with `GPUBROKER_DATA_DIR`."
         )
-    found["unmapped_gpus"] = sorted(raw for gpu, raw in snapshot.frame.cards.values if gpu is None and raw)
+
+
+def _line(
+    name: str, state: ProviderHealth | None, offers: int, now: datetime, *, live: bool, reached: bool | None
+) -> dict[str, Any]:
+    confirmed = state.last_complete_at if state else None
+    return {
+        "provider": name,
+        "state": state.state if state else "unknown",
+        "live": live,
+        "reachable": reached,
+        "offers": offers,
+        "confirmed_at": f"{confirmed:%Y-%m-%d %H:%M}" if confirmed else None,
+        "stale": state.is_stale(now) if state else live,
+        "remarks": (state.last_error or state.notice) if state else "",
+    }
+
+
+def _provider_problems(lines: list[dict[str, Any]]) -> list[str]:
+    """What is wrong with those that are asked for live prices; the same trouble of several is one problem."""
+    silent = [line["provider"] for line in lines if not line["reachable"]]
+    late = [line["provider"] for line in lines if line["stale"] and line["confirmed_at"] and line["reachable"]]
+    problems = [
+        f"{line['provider']} can be connected to, but: {line['remarks']}"
+        for line in lines
+        if line["reachable"] and line["state"] == "unhealthy"
+    ]
+    if late:
+        problems.append(f"Not confirmed lately: {', '.join(late)}. Run `gpubroker sync {' '.join(late)}`.")
+    if silent:
+        problems.append(
+            f"Cannot connect to {', '.join(silent)}; their published or last known prices stand. Is there a network?"
+        )
+    return problems

@@ -11,7 +11,6 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from importlib import metadata
 from typing import Any
 
 from mcp.server import CacheHint, MCPServer, ServerRequestContext
@@ -43,6 +42,7 @@ from market.context import Context, Market
 from market.errors import BrokerError, ValidationFailed
 from market.settings import Settings
 from server import mcp_prompts, mcp_resources, mcp_tools
+from server.version import product_version
 
 log = logging.getLogger("gpubroker")
 
@@ -167,14 +167,6 @@ def build(market: Market, settings: Settings) -> MarketDoor:
     if settings.chosen_toolsets is not None:
         mcp_tools.check_toolsets(settings.chosen_toolsets)
     return door
-
-
-def product_version() -> str:
-    """The installed version, or 0.0.0 in a tree that is not installed."""
-    try:
-        return metadata.version("gpubroker")
-    except metadata.PackageNotFoundError:
-        return "0.0.0"
 
 
 def _seal(key: str) -> RequestStateSecurity | None:

@@ -20,7 +20,7 @@ from mcp import StdioServerParameters
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
-from server.commands import parser
+from server.usage import parser
 from tools.capability import capabilities
 
 ROOT = Path(__file__).parents[1]
