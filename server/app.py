@@ -122,22 +122,25 @@ class _Health:
         snapshot = await self._market.snapshot()
         states = await self._market.provider_states()
         now = self._market.clock.now()
-        providers = {
+        counts = snapshot.counts("provider")
+        told = {
             name: {
                 "state": state.state,
-                "offers": state.offers,
+                "offers": counts.get(name, 0),
                 "confirmed_at": state.last_complete_at,
                 "stale": state.is_stale(now),
             }
             for name, state in sorted(states.items())
         }
-        well = all(state.state not in ("unhealthy", "degraded") for state in states.values())
+        for broken in (await asyncio.to_thread(providers))[1]:
+            told[broken.name] = {"state": "unhealthy", "offers": 0, "confirmed_at": None, "stale": True}
+        well = all(one["state"] not in ("unhealthy", "degraded") for one in told.values())
         return {
             "status": "healthy" if well else "degraded",
             "version": self._version,
             "uptime_seconds": round(time.monotonic() - self._since),
             "catalogue": {"offers": snapshot.count, "version": snapshot.version, "built_at": snapshot.built_at},
-            "providers": providers,
+            "providers": told,
             "timestamp": now,
         }
 

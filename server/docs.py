@@ -1,9 +1,13 @@
-"""The pages under docs/ that are generated from the code; `make docs` writes them, a test holds them to it."""
+"""The pages under docs/ that are generated from the code; `make docs` writes them, a test holds them to it.
+
+`docs/contract/` is what clients may rely on: it grows by itself, and shrinks only with a new major version.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +16,12 @@ from market import errors
 from market.settings import Settings
 from server import mcp_tools
 from server.app import providers
+from server.contract import allowed_to_narrow, narrowings
 from server.usage import SUMMARIES
 from tools.capability import capabilities
 
 REFERENCE = Path("docs/reference.md")
+CONTRACT = Path("docs/contract")
 OFFERED = mcp_tools.Offered(read_only=False, toolsets=None)
 
 
@@ -109,12 +115,21 @@ def _table(head: tuple[str, ...], rows: Any) -> str:
     )
 
 
+def version() -> str:
+    """The version in this tree's project file."""
+    project = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text(encoding="utf-8"))
+    return str(project["project"]["version"])
+
+
 def contracts() -> dict[str, Any]:
-    """What clients may rely on: `openapi.json` and `tools.json` as this version has them."""
+    """What clients of this major version may rely on: `openapi.json` and `tools.json` as the code has them."""
     from server.openapi import document
 
     listed = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in mcp_tools.listing(OFFERED)]
-    return {"openapi.json": document("0"), "tools.json": {"tools": sorted(listed, key=lambda tool: str(tool["name"]))}}
+    return {
+        "openapi.json": document(version().partition(".")[0]),
+        "tools.json": {"tools": sorted(listed, key=lambda tool: str(tool["name"]))},
+    }
 
 
 def written(value: Any) -> str:
@@ -122,12 +137,31 @@ def written(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-def main() -> int:
-    """Write every generated page."""
-    REFERENCE.parent.mkdir(exist_ok=True)
-    REFERENCE.write_text(reference(), encoding="utf-8")
-    print(f"wrote {REFERENCE}")
-    return 0
+def taken_away(root: Path, current: dict[str, Any]) -> list[str]:
+    """What the code takes away of what the files under `root` promise; nothing, when the major version is new."""
+    files = {name: root / CONTRACT / name for name in current}
+    released = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in files.items() if file.exists()}
+    if "openapi.json" in released and allowed_to_narrow(released["openapi.json"], version()):
+        return []
+    return [loss for name, promised in released.items() for loss in narrowings(promised, current[name])]
+
+
+def main(root: Path = Path()) -> int:
+    """Write every generated page; exit code 1, and the contract left as it was, when it would take something away."""
+    pages = {REFERENCE: reference()}
+    current = contracts()
+    lost = taken_away(root, current)
+    if not lost:
+        pages |= {CONTRACT / name: written(value) for name, value in current.items()}
+    for page, text in pages.items():
+        (root / page).parent.mkdir(parents=True, exist_ok=True)
+        (root / page).write_text(text, encoding="utf-8")
+        print(f"wrote {page}")
+    for loss in lost:
+        print(f"refused: {loss}", file=sys.stderr)
+    if lost:
+        print(f"{CONTRACT} stays as it was: that needs a new major version.", file=sys.stderr)
+    return 1 if lost else 0
 
 
 if __name__ == "__main__":

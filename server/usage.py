@@ -42,7 +42,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     root = _Parser(prog="gpubroker", description="Find, size and compare GPU time across clouds.")
     root.add_argument("--version", action="store_true", help="print the version and stop")
     choices = root.add_subparsers(dest="command", metavar="COMMAND")
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument("--data-dir", help="folder of the database (GPUBROKER_DATA_DIR)")
     common.add_argument("--json", action="store_true", help="print JSON")
     commands: dict[str, argparse.ArgumentParser] = {

@@ -1,19 +1,10 @@
-"""Compares two versions of a contract (`openapi.json`, `tools.json`): what clients may no longer send or get.
-
-python -m tests.compatibility     writes docs/contract/ anew at a release; refuses when that narrows without a new major
-"""
+"""Compares two versions of a contract (`openapi.json`, `tools.json`): what may a client no longer send or get?"""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from server import docs
-from tests.house import ROOT, project
-
-BASELINE = ROOT / "docs" / "contract"
 Way = Literal["accepts", "gives"]
 Schema = dict[str, Any]
 
@@ -196,30 +187,10 @@ def _properties(where: str, old: _Side, new: _Side, way: Way, depth: int) -> Ite
         yield from (f"{where}: {name} is no longer always there" for name in sorted((before - after) & set(now)))
 
 
-def major(version: str) -> int:
-    """The first number of a version."""
+def allowed_to_narrow(released: Schema, version: str) -> bool:
+    """Whether the major number of `version` is above that of the released OpenAPI document."""
+    return _major(version) > _major(released["info"]["version"])
+
+
+def _major(version: str) -> int:
     return int(version.partition(".")[0])
-
-
-def allowed_to_narrow(released: Schema, version: str = "") -> bool:
-    """Whether this version's major (or that of `version`) is above that of the released OpenAPI document."""
-    return major(version or project()["project"]["version"]) > major(released["info"]["version"])
-
-
-def main() -> int:
-    """Record what this release promises. Exit code 1, and nothing written, when it takes something away in silence."""
-    current = docs.contracts()
-    if (BASELINE / "openapi.json").exists():
-        released = {name: json.loads((BASELINE / name).read_text(encoding="utf-8")) for name in current}
-        lost = [loss for name in current for loss in narrowings(released[name], current[name])]
-        if lost and not allowed_to_narrow(released["openapi.json"]):
-            print("\n".join([*lost, "That needs a new major version."]))
-            return 1
-    BASELINE.mkdir(parents=True, exist_ok=True)
-    for name, contract in current.items():
-        (BASELINE / name).write_text(docs.written(contract), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
