@@ -7,17 +7,22 @@ without paying for either.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from market.errors import StorageFailed
 
 if TYPE_CHECKING:
     from market.catalogue import ProviderHealth
     from market.settings import Settings
     from market.snapshot import Snapshot
     from market.store import Store
+
+log = logging.getLogger("gpubroker")
 
 
 class Clock(Protocol):
@@ -36,58 +41,64 @@ class SystemClock:
         return datetime.now(UTC)
 
 
-_VERSION_CHECK_SECONDS = 0.5
+VERSION_CHECK_SECONDS = 0.5
+"""How often the database is asked whether another process has changed the catalogue."""
+
+Seed = Callable[["Store", datetime], Awaitable[None]]
+T = TypeVar("T")
 
 
 class Market:
     """The shared state of one process: the store opened once, the newest snapshot, and who fills an empty catalogue.
 
-    `seed` is called once with the open store, before anyone else sees it; it fills an empty catalogue.
+    `seed` is called once with the open store, before anyone else sees it; it fills an empty catalogue. What many
+    callers wait for is done by a task of its own, so that a caller who gives up takes nothing from the others.
     """
 
     def __init__(
-        self, settings: Settings, *, clock: Clock | None = None, seed: Callable[[Store, datetime], Awaitable[None]] | None = None
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        seed: Seed | None = None,
+        version_check_seconds: float = VERSION_CHECK_SECONDS,
     ) -> None:
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
         self._seed = seed
+        self._version_check_seconds = version_check_seconds
         self._store: Store | None = None
         self._snapshot: Snapshot | None = None
         self._health: dict[str, ProviderHealth] = {}
         self._confirmation = -1
         self._checked_at = float("-inf")
-        self._opening = asyncio.Lock()
-        self._refreshing = asyncio.Lock()
-        self._rebuild: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[Store] | None = None
+        self._building: asyncio.Task[Snapshot] | None = None
 
     async def store(self) -> Store:
         """The open database, migrated and seeded. Raises StorageFailed saying what to do."""
-        if self._store is None:
-            async with self._opening:
-                if self._store is None:
-                    from market.store import Store
-
-                    store = await Store.open(self.settings.store_url)
-                    try:
-                        if self._seed is not None:
-                            await self._seed(store, self.clock.now())
-                    except BaseException:
-                        await store.close()
-                        raise
-                    self._store = store
-        return self._store
+        if self._store is not None:
+            return self._store
+        opening = _running(self._opening)
+        if opening is None:
+            opening = self._opening = asyncio.create_task(self._open())
+        return await asyncio.shield(opening)
 
     async def snapshot(self) -> Snapshot:
         """The newest view of the catalogue; a change by any process shows within a second.
 
-        The first call waits for the build; later ones get the present view while the next is built behind them.
+        The first call waits for the build; later ones get the present view while the next is built behind them, or
+        while the database cannot be read.
         """
-        await self._look_for_changes()
         if self._snapshot is None:
-            async with self._refreshing:
-                if self._snapshot is None:
-                    await self._build()
-        assert self._snapshot is not None
+            return await asyncio.shield(self._build())
+        elapsed = asyncio.get_running_loop().time()
+        if elapsed - self._checked_at >= self._version_check_seconds:
+            self._checked_at = elapsed
+            try:
+                await self._look_for_changes()
+            except StorageFailed as problem:
+                log.warning("the catalogue in memory stands: %s", problem)
         return self._snapshot
 
     async def provider_states(self) -> dict[str, ProviderHealth]:
@@ -96,46 +107,86 @@ class Market:
         return self._health
 
     async def refresh(self) -> Snapshot:
-        """Look now instead of within the second, and wait for the newest view."""
-        self._checked_at = float("-inf")
-        await self._look_for_changes()
-        if self._rebuild is not None:
-            await self._rebuild
-        return await self.snapshot()
+        """Look now instead of within the second, and wait for the newest view. Raises StorageFailed."""
+        if self._snapshot is None:
+            return await self.snapshot()
+        wanted = await self._look_for_changes()
+        while self._snapshot.version < wanted:
+            await asyncio.shield(self._build())
+        return self._snapshot
 
     async def close(self) -> None:
-        """Let go of the database."""
-        if self._rebuild is not None:
-            self._rebuild.cancel()
-            await asyncio.gather(self._rebuild, return_exceptions=True)
-        if self._store is not None:
-            await self._store.close()
-            self._store = None
+        """Let go of the database and of what was read from it."""
+        for task in (self._building, self._opening):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        store, self._store, self._snapshot, self._checked_at = self._store, None, None, float("-inf")
+        if store is not None:
+            await store.close()
 
-    async def _look_for_changes(self) -> None:
-        elapsed = asyncio.get_running_loop().time()
-        if self._snapshot is None or elapsed - self._checked_at < _VERSION_CHECK_SECONDS:
-            return
-        self._checked_at = elapsed
+    async def _open(self) -> Store:
+        from market.store import Store
+
+        store = await Store.open(self.settings.store_url)
+        try:
+            if self._seed is not None:
+                await self._seed(store, self.clock.now())
+        except BaseException:
+            await store.close()
+            raise
+        self._store = store
+        return store
+
+    async def _look_for_changes(self) -> int:
+        """The version of the catalogue now; a newer one is being built."""
         from market import catalogue
 
-        state = await catalogue.current(await self.store())
-        if state.confirmation != self._confirmation or state.version != self._snapshot.version:
+        store = await self.store()
+        state = await catalogue.current(store)
+        if (
+            state.confirmation != self._confirmation
+            or self._snapshot is None
+            or state.version != self._snapshot.version
+        ):
+            self._health = await catalogue.provider_states(store)
             self._confirmation = state.confirmation
-            self._health = await catalogue.provider_states(await self.store())
-        if state.version != self._snapshot.version and (self._rebuild is None or self._rebuild.done()):
-            self._rebuild = asyncio.create_task(self._build())
+        if self._snapshot is None or state.version != self._snapshot.version:
+            self._build()
+        return state.version
 
-    async def _build(self) -> None:
+    def _build(self) -> asyncio.Task[Snapshot]:
+        """The build that runs, or a new one."""
+        building = _running(self._building)
+        if building is None:
+            building = self._building = asyncio.create_task(self._built())
+            building.add_done_callback(_noted)
+        return building
+
+    async def _built(self) -> Snapshot:
         from market import catalogue
         from market.snapshot_builder import build
 
         store = await self.store()
         state = await catalogue.current(store)
-        self._snapshot = await build(store)
+        snapshot = await build(store)
         self._health = await catalogue.provider_states(store)
         self._confirmation = state.confirmation
         self._checked_at = asyncio.get_running_loop().time()
+        self._snapshot = snapshot
+        return snapshot
+
+
+def _running(task: asyncio.Task[T] | None) -> asyncio.Task[T] | None:
+    return None if task is None or task.done() else task
+
+
+def _noted(task: asyncio.Task[Snapshot]) -> None:
+    """A build that failed behind the callers' backs is told in the log; the next look starts another."""
+    if not task.cancelled() and (fault := task.exception()) is not None:
+        log.warning(
+            "the catalogue could not be read anew: %s", fault if isinstance(fault, StorageFailed) else repr(fault)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mathcore.topsis import finite_matrix, scaled_weights, topsis
+from mathcore.topsis import (
+    TIE_DECIMALS,
+    closeness,
+    finite_matrix,
+    normalised,
+    reference_points,
+    scaled_weights,
+    topsis,
+)
 
 STEPS = 101
 
@@ -29,13 +37,32 @@ class WeightRange:
 def weight_ranges(columns: ArrayLike, weights: Sequence[float], benefit: Sequence[bool]) -> list[WeightRange]:
     """For each criterion the range of its weight over which TOPSIS keeps the same winner."""
     winner = int(topsis(columns, weights, benefit).order[0])
-    matrix, shares = finite_matrix(columns), scaled_weights(weights)
-    return [_range(matrix, shares, benefit, winner, criterion) for criterion in range(shares.size)]
+    trials = _Trials(finite_matrix(columns), benefit, winner)
+    shares = scaled_weights(weights)
+    return [_range(trials, shares, criterion) for criterion in range(shares.size)]
 
 
-def _range(
-    matrix: NDArray[np.float64], shares: NDArray[np.float64], benefit: Sequence[bool], winner: int, criterion: int
-) -> WeightRange:
+class _Trials:
+    """Whether the winner stays with other weights; what does not depend on the weights is computed once."""
+
+    def __init__(self, matrix: NDArray[np.float64], benefit: Sequence[bool], winner: int) -> None:
+        self._matrix, self._benefit, self._winner = matrix, benefit, winner
+        self._normalised = normalised(matrix)
+        self._more_is_better = np.asarray(benefit, dtype=bool)
+
+    def won_with(self, shares: NDArray[np.float64]) -> bool:
+        """Whether TOPSIS with these weights, which sum to one, puts the winner first."""
+        weighted = self._normalised * shares[:, None]
+        scores = np.round(closeness(weighted, *reference_points(weighted, self._more_is_better)), TIE_DECIMALS)
+        best = scores.max()
+        if scores[self._winner] < best:
+            return False
+        if np.count_nonzero(scores == best) == 1:
+            return True
+        return int(topsis(self._matrix, shares.tolist(), self._benefit).order[0]) == self._winner
+
+
+def _range(trials: _Trials, shares: NDArray[np.float64], criterion: int) -> WeightRange:
     own = float(shares[criterion])
     rest = shares.copy()
     rest[criterion] = 0.0
@@ -46,7 +73,7 @@ def _range(
     def wins(weight: float) -> bool:
         trial = rest * (1.0 - weight)
         trial[criterion] = weight
-        return int(topsis(matrix, trial.tolist(), benefit).order[0]) == winner
+        return trials.won_with(trial)
 
     grid = np.linspace(0.0, 1.0, STEPS)
     low = high = own

@@ -56,10 +56,8 @@ def topsis(
         )
     more_is_better = np.asarray(benefit, dtype=bool)
     weighted = (normalised(matrix) if normalisation == "vector" else matrix) * shares[:, None]
-    highest, lowest = weighted.max(axis=1), weighted.min(axis=1)
-    ideal = np.where(more_is_better, highest, lowest)
-    anti_ideal = np.where(more_is_better, lowest, highest)
-    scores = _closeness(weighted, ideal, anti_ideal)
+    ideal, anti_ideal = reference_points(weighted, more_is_better)
+    scores = closeness(weighted, ideal, anti_ideal)
     signed = np.where(more_is_better, 1.0, -1.0)[:, None] * matrix
     return Closeness(scores, _order(scores, signed[shares > 0]), ideal, anti_ideal, weighted)
 
@@ -92,7 +90,14 @@ def scaled_weights(weights: Sequence[float]) -> Floats:
     return np.asarray(shares / shares.sum(), dtype=np.float64)
 
 
-def _closeness(weighted: Floats, ideal: Floats, anti_ideal: Floats) -> Floats:
+def reference_points(weighted: Floats, more_is_better: Flags) -> tuple[Floats, Floats]:
+    """The best and the worst value of each criterion."""
+    highest, lowest = weighted.max(axis=1), weighted.min(axis=1)
+    return np.where(more_is_better, highest, lowest), np.where(more_is_better, lowest, highest)
+
+
+def closeness(weighted: Floats, ideal: Floats, anti_ideal: Floats) -> Floats:
+    """S⁻ / (S⁺ + S⁻) of each alternative; 0.5 for all when nothing tells them apart."""
     widest = float(np.abs(ideal / 2 - anti_ideal / 2).max())
     if widest == 0:
         return np.full(weighted.shape[1], 0.5)

@@ -98,6 +98,11 @@ class Capability(Generic[RequestT, ResultT]):
                 next_step=_nearest_step(unknown[0], self.argument_names()),
                 details={"unknown": [name[:60] for name in unknown[:10]], "allowed": sorted(self.field_names())},
             )
+        twice = _given_twice(self.request, arguments)
+        if twice:
+            raise ValidationFailed(
+                f"{' and '.join(f'`{name}`' for name in twice)} are the same argument.", next_step="Give it once."
+            )
         try:
             return self.request.model_validate(dict(arguments))
         except ValidationError as problem:
@@ -114,14 +119,24 @@ class Capability(Generic[RequestT, ResultT]):
 
 @cache
 def _argument_names(request: type[Request]) -> frozenset[str]:
-    names = set(request.model_fields)
-    for field in request.model_fields.values():
+    return frozenset(name for spellings in _spellings(request) for name in spellings)
+
+
+@cache
+def _spellings(request: type[Request]) -> tuple[frozenset[str], ...]:
+    """For each field every name it can be given by."""
+    found = []
+    for name, field in request.model_fields.items():
         alias = field.validation_alias
-        if isinstance(alias, str):
-            names.add(alias)
-        elif alias is not None:
-            names.update(str(choice) for choice in getattr(alias, "choices", ()))
-    return frozenset(names)
+        others = [alias] if isinstance(alias, str) else getattr(alias, "choices", ())
+        found.append(frozenset({name, *(str(other) for other in others)}))
+    return tuple(found)
+
+
+def _given_twice(request: type[Request], arguments: Mapping[str, Any]) -> list[str]:
+    """The names by which one field is given more than once."""
+    groups = (sorted(spellings & arguments.keys()) for spellings in _spellings(request))
+    return next((names for names in groups if len(names) > 1), [])
 
 
 def _listed(names: list[str]) -> str:
@@ -159,6 +174,18 @@ _REASONS: Mapping[str, str] = {
     "extra_forbidden": "is not known here",
     "finite_number": "must be a finite number",
     "string_pattern_mismatch": "has a form that is not accepted",
+    "string_unicode": "must be text in valid Unicode",
+    "int_parsing_size": "is too large a number",
+}
+_KINDS: Mapping[str, str] = {
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "decimal": "must be a number",
+    "bool": "must be true or false",
+    "string": "must be text",
+    "list": "must be a list",
+    "model": "must be an object",
+    "dict": "must be an object",
 }
 
 
@@ -170,8 +197,7 @@ def _reason(error: Any) -> str:
     template = _REASONS.get(kind)
     if template is not None:
         return template.format(**error.get("ctx", {}))
-    expected = kind.removesuffix("_type").removesuffix("_parsing").replace("_", " ")
-    return f"must be a {expected}" if not expected.startswith(("a", "e", "i", "o", "u")) else f"must be an {expected}"
+    return _KINDS.get(kind.partition("_")[0], "is not valid")
 
 
 _REGISTRY: dict[str, Capability[Any, Any]] = {}

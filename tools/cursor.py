@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,7 +26,9 @@ def unseal(cursor: str, query_key: str, now: datetime) -> tuple[list[Any], int]:
         age = now.timestamp() - issued
         if not (isinstance(position, list) and isinstance(version, int) and isinstance(key, str)):
             raise ValueError("not a cursor")
-    except (ValueError, TypeError, binascii.Error, RecursionError):
+        if any(isinstance(part, int) and abs(part) >= 2**63 for part in position):
+            raise ValueError("not a position")
+    except (ValueError, TypeError, OverflowError, RecursionError):
         raise CursorExpired("The cursor is damaged or was not made here.", next_step=_START_AGAIN) from None
     if key != query_key:
         raise CursorExpired(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from decimal import ROUND_UP, Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import AliasChoices, Field
@@ -12,9 +13,20 @@ from market.context import Context
 from market.errors import ValidationFailed
 from market.money import Money
 from tools.capability import Request, Result, capability
-from tools.intake import Method, Workload, read
+from tools.intake import Method, Reading, Workload, read
 from tools.offer_view import Number
-from tools.sizing import DISK_GB, EPOCHS, TOKENS_PER_EXAMPLE, Job, Sized, decode_speed, hours, size
+from tools.search import known_region
+from tools.sizing import (
+    DISK_GB,
+    EPOCHS,
+    TOKENS_PER_EXAMPLE,
+    TOO_MANY_PARAMETERS_B,
+    Job,
+    Sized,
+    decode_speed,
+    hours,
+    size,
+)
 
 if TYPE_CHECKING:
     from market.gpus import Gpu
@@ -23,6 +35,7 @@ if TYPE_CHECKING:
 
 COUNTS = (1, 2, 4, 8)
 SHOWN = 6
+_LOOKED_THROUGH = 25
 
 Precision = Literal["fp32", "bf16", "fp16", "fp8", "int8", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "int4"]
 
@@ -39,7 +52,7 @@ class EstimateWorkload(Request):
         description="e.g. `Llama 3.1 8B`.",
     )
     parameters_b: float | None = Field(
-        default=None, gt=0, le=10_000, description="Size of an unknown model, in billions."
+        default=None, gt=0, lt=TOO_MANY_PARAMETERS_B, description="Size of an unknown model, in billions."
     )
     precision: Precision | None = None
     method: Method | None = Field(default=None, description="How to fine-tune.")
@@ -124,23 +137,12 @@ class WorkloadEstimate(Result):
 async def estimate_workload(ctx: Context, query: EstimateWorkload) -> WorkloadEstimate:
     """Size a workload: memory, GPUs that fit, hours and an itemised cost range at today's prices."""
     understood = understand(query)
-    job = _job(understood)
-    sized = size(job)
     snapshot = await ctx.market.snapshot()
+    if understood.region:
+        known_region(snapshot, understood.region)
+    job = job_of(understood)
+    sized = size(job)
     fits = _fits(snapshot, job, sized, understood)
-    if (
-        job.quantity is not None
-        and job.unit != "token"
-        and job.workload in ("fine_tuning", "training", "llm_inference")
-    ):
-        sized.assumptions.append(f"{TOKENS_PER_EXAMPLE} tokens an example")
-    if job.workload == "fine_tuning" and job.quantity is not None:
-        sized.assumptions.append(f"{EPOCHS} passes over the examples")
-    warnings = (
-        []
-        if fits
-        else ["No offer holds this under the limits given; relax `region` or `max_price`, or a smaller `precision`."]
-    )
     costs = [fit for fit in fits if fit.cost_low is not None and fit.cost_high is not None]
     return WorkloadEstimate(
         understood=understood,
@@ -149,16 +151,47 @@ async def estimate_workload(ctx: Context, query: EstimateWorkload) -> WorkloadEs
         memory_gb=_parts(sized),
         fits=fits,
         recommended_gpu_tiers=[f"{fit.gpu_count}x {fit.gpu}" for fit in fits[:3]],
-        estimated_cost_range=[
-            min(f.cost_low for f in costs if f.cost_low),
-            max(f.cost_high for f in costs if f.cost_high),
-        ]
-        if costs
-        else None,
-        assumptions=sized.assumptions,
+        estimated_cost_range=_range(fits),
+        assumptions=[*sized.assumptions, *_work_assumed(job, any_cost=bool(costs))],
         missing=_missing(job) or None,
-        warnings=warnings or None,
+        warnings=None if fits else [_nothing_fits(understood, sized)],
     )
+
+
+def _range(fits: Sequence[Fit]) -> list[Decimal] | None:
+    lows = [fit.cost_low for fit in fits if fit.cost_low is not None]
+    highs = [fit.cost_high for fit in fits if fit.cost_high is not None]
+    return [min(lows), max(highs)] if lows and highs else None
+
+
+def _work_assumed(job: Job, *, any_cost: bool) -> list[str]:
+    """What the hours take for granted, where there are any."""
+    if job.quantity is None or job.duration_hours is not None or not any_cost:
+        return []
+    assumed = []
+    if job.unit != "token":
+        assumed.append(f"{TOKENS_PER_EXAMPLE} tokens for each {job.unit or 'piece of work'}")
+    if job.workload == "fine_tuning":
+        assumed.append(f"{EPOCHS} passes over the examples")
+    if job.workload == "llm_inference":
+        assumed.append("generated tokens alone take time; reading the prompts is not counted")
+    return assumed
+
+
+def _nothing_fits(understood: Understood, sized: Sized) -> str:
+    """Which of the limits that were given could give way."""
+    given = {
+        "region": understood.region,
+        "max_price": understood.max_price,
+        "gpu": understood.gpu,
+        "gpu_count": understood.gpu_count,
+        "pricing": understood.pricing if understood.pricing != "on_demand" else None,
+    }
+    limits = ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
+    needed = f"No offer of up to {max(COUNTS)} GPUs holds {sized.min_memory_gb:.0f} GB"
+    if limits:
+        return f"{needed} within {limits}; loosen one of them, or take a smaller `precision`."
+    return f"{needed}; take a smaller `precision`, a shorter `context_tokens` or a smaller model."
 
 
 def understand(query: EstimateWorkload) -> Understood:
@@ -175,8 +208,7 @@ def understand(query: EstimateWorkload) -> Understood:
         )
     return Understood(
         workload=workload,
-        model=query.model or heard.model,
-        parameters_b=query.parameters_b or heard.parameters_b,
+        **_model(query, heard),
         precision=query.precision or heard.precision,
         method=query.method or heard.method,
         context_tokens=query.context_tokens or heard.context_tokens,
@@ -192,7 +224,17 @@ def understand(query: EstimateWorkload) -> Understood:
     )
 
 
-def _job(understood: Understood) -> Job:
+def _model(query: EstimateWorkload, heard: Reading) -> dict[str, Any]:
+    """The model and its size from one place each: a field is never mixed with what the words say of another model."""
+    if query.model is not None:
+        return {"model": query.model, "parameters_b": query.parameters_b}
+    if query.parameters_b is not None:
+        return {"parameters_b": query.parameters_b}
+    return {"model": heard.model, "parameters_b": heard.parameters_b}
+
+
+def job_of(understood: Understood) -> Job:
+    """What of it decides the size."""
     known: Any = understood
     return Job(**{name: getattr(known, name) for name in Job.__dataclass_fields__})
 
@@ -220,53 +262,45 @@ def _missing(job: Job) -> list[str]:
     return missing
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    card: Gpu
-    offer: Offer
-
-
 def _fits(snapshot: Snapshot, job: Job, sized: Sized, understood: Understood) -> list[Fit]:
     """The cheapest offer of each GPU at the smallest count that holds the work, cheapest total (else hour) first."""
-    fits = [_fit(job, sized, candidate) for candidate in _candidates(snapshot, sized, understood)]
-    return sorted(fits, key=lambda fit: (fit.cost_low is None, fit.cost_low or 0, fit.price_per_hour))[:SHOWN]
+    fits = [_fit(job, sized, card, offer, price) for card, offer, price in _candidates(snapshot, sized, understood)]
+    return sorted(fits, key=lambda fit: (fit.cost_low is None, fit.cost_low or 0, fit.price_per_hour, fit.offer_id))[
+        :SHOWN
+    ]
 
 
-def _candidates(snapshot: Snapshot, sized: Sized, understood: Understood) -> list[_Candidate]:
+def _candidates(snapshot: Snapshot, sized: Sized, understood: Understood) -> Iterator[tuple[Gpu, Offer, Decimal]]:
     from market import gpus
     from market.query import Query
 
     wanted = gpus.matching(understood.gpu) if understood.gpu else None
     counts = (understood.gpu_count,) if understood.gpu_count else COUNTS
-    found = []
-    for name, card in gpus.catalogue().items():
-        if name not in snapshot.gpus or (wanted is not None and name not in wanted) or not card.memory_gb:
+    query = Query(
+        region=(understood.region,) if understood.region else (),
+        total_memory_gb_min=sized.min_memory_gb,
+        price_max=understood.max_price,
+        availability=("available", "limited", "unknown"),
+        pricing=(understood.pricing,),
+        include_fractions=False,
+        limit=_LOOKED_THROUGH,
+    )
+    for name in snapshot.gpus:
+        card = gpus.catalogue().get(name)
+        if card is None or (wanted is not None and name not in wanted):
             continue
-        count = next((count for count in counts if card.memory_gb * count >= sized.min_memory_gb), None)
-        if count is None:
-            continue
-        hits = snapshot.search(
-            Query(
-                gpu=(name,),
-                region=(understood.region,) if understood.region else (),
-                gpu_count_min=count,
-                gpu_count_max=count,
-                total_memory_gb_min=sized.min_memory_gb,
-                price_max=understood.max_price,
-                availability=("available", "limited", "unknown"),
-                pricing=(understood.pricing,),
-                include_fractions=False,
-                limit=1,
-            )
-        )
-        found += [_Candidate(card, offer) for offer in hits.offers if offer.gpu == name]
-    return found
+        for count in counts:
+            if max(card.memory_options, default=0.0) * count < sized.min_memory_gb:
+                continue
+            hits = snapshot.search(replace(query, gpu=(name,), gpu_count_min=count, gpu_count_max=count))
+            # A name may stand for several cards (`H100` for every form); only its own offers count here.
+            found = next((offer for offer in hits.offers if offer.gpu == name and offer.price_per_hour_usd), None)
+            if found is not None and found.price_per_hour_usd is not None:
+                yield card, found, found.price_per_hour_usd
+                break
 
 
-def _fit(job: Job, sized: Sized, candidate: _Candidate) -> Fit:
-    card, offer = candidate.card, candidate.offer
-    price = offer.price_per_hour_usd
-    assert price is not None  # every hourly offer carries its price in US dollars
+def _fit(job: Job, sized: Sized, card: Gpu, offer: Offer, price: Decimal) -> Fit:
     speed = decode_speed(job, sized, card, offer.gpu_count)
     took = hours(job, sized, card, offer.gpu_count, speed)
     items = _cost(offer, price, took) if took else None
@@ -277,7 +311,7 @@ def _fit(job: Job, sized: Sized, candidate: _Candidate) -> Fit:
         offer_id=offer.id,
         price_per_hour=price,
         availability=offer.availability,
-        tokens_per_second=[round(value, 1) for value in (speed.low, speed.likely, speed.high)] if speed else None,
+        tokens_per_second=[round(value, 2) for value in (speed.low, speed.likely, speed.high)] if speed else None,
         hours=[round(value, 3) for value in took] if took else None,
         cost=items,
         cost_low=sum((item.low for item in items), Decimal(0)) if items else None,
@@ -286,12 +320,18 @@ def _fit(job: Job, sized: Sized, candidate: _Candidate) -> Fit:
 
 
 def _cost(offer: Offer, price: Decimal, took: tuple[float, float, float]) -> list[CostItem]:
-    low, _, high = (Decimal(str(round(max(value, (offer.min_rental_minutes or 0) / 60), 6))) for value in took)
-    cent = Decimal("0.01")
-    items = [CostItem(item="GPU time", low=(price * low).quantize(cent), high=(price * high).quantize(cent))]
-    if offer.storage_price_per_gb_month is not None:
-        month = offer.storage_price_per_gb_month * DISK_GB / 730
-        items.append(
-            CostItem(item=f"{DISK_GB} GB disk", low=(month * low).quantize(cent), high=(month * high).quantize(cent))
-        )
+    """At least the shortest rental, and never nothing: amounts are rounded up to a hundredth of a cent."""
+    least = (offer.min_rental_minutes or 0) / 60
+    low, _, high = (Decimal(str(max(value, least))) for value in took)
+
+    def item(name: str, hourly: Decimal) -> CostItem:
+        return CostItem(item=name, low=_rounded_up(hourly * low), high=_rounded_up(hourly * high))
+
+    items = [item("GPU time", price)]
+    if offer.storage_price_per_gb_month:
+        items.append(item(f"{DISK_GB} GB disk", offer.storage_price_per_gb_month * DISK_GB / 730))
     return items
+
+
+def _rounded_up(amount: Decimal) -> Decimal:
+    return amount.quantize(Decimal("0.0001"), rounding=ROUND_UP)

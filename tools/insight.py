@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from pydantic import AliasChoices, Field
@@ -12,13 +13,14 @@ from pydantic import AliasChoices, Field
 from market.context import Context
 from market.errors import NotFound, ValidationFailed
 from market.money import Money, amount
+from market.offers import clean_text
 from tools.capability import Request, Result, capability
+from tools.offer_facts import no_such_offer
 from tools.offer_view import Moment, Number
-from tools.search import SearchOffers, market_query, no_such_offer
+from tools.search import SearchOffers, market_query
 
 if TYPE_CHECKING:
-    from market.catalogue import PricePoint, ProviderHealth
-    from market.snapshot import Snapshot
+    from market.catalogue import PricePoint, ProviderHealth, Stored
 
 _DAY = timedelta(days=1)
 _OFFERS_IN_A_SERIES = 200
@@ -44,7 +46,7 @@ class DayPrice(Result):
 
 
 class SeriesStatistics(Result):
-    """Over the days shown; volatility is the standard deviation of daily relative changes."""
+    """Over all days asked for; volatility is the standard deviation of daily relative changes."""
 
     observations: int
     lowest: Money
@@ -86,19 +88,31 @@ async def price_history(ctx: Context, query: PriceHistory) -> PriceSeries:
     """Show a price over time: daily series, statistics, anomalies, and a forecast beside the naive one."""
     from market import catalogue
 
-    snapshot = await ctx.market.snapshot()
     store = await ctx.market.store()
     now = ctx.market.clock.now()
     since = now - timedelta(days=query.days)
-    ids, of, measure = await _subject(ctx, query, snapshot)
-    histories = await catalogue.product_history(store, ids, since=since)
+    subject = await _subject(ctx, query)
+    histories = await catalogue.product_history(store, list(subject.gpus), since)
     days, prices = daily_lowest(
-        [histories.get(offer_id, []) for offer_id in ids], since, now, per=_per(snapshot, ids, query)
+        [
+            [
+                (point.recorded_at, price / count)
+                for point in histories.get(offer_id, ())
+                if (price := subject.of(point))
+            ]
+            for offer_id, count in subject.gpus.items()
+        ],
+        since,
+        min(now, subject.until or now),
     )
-    warnings = [] if len(prices) > 1 else ["Only one day is known so far; the history grows with every sync."]
+    warnings = list(subject.warnings)
+    if len(prices) < 2:
+        warnings.append("Only one day is known so far; the history grows with every sync.")
+    elif len(prices) > _POINTS_SHOWN:
+        warnings.append(f"The last {_POINTS_SHOWN} of {len(prices)} days are listed; the figures are of all of them.")
     return PriceSeries(
-        of=of,
-        measure=measure,
+        of=subject.name,
+        measure=subject.measure,
         points=[DayPrice(day=day, price=amount(price)) for day, price in zip(days, prices, strict=True)][
             -_POINTS_SHOWN:
         ],
@@ -109,13 +123,32 @@ async def price_history(ctx: Context, query: PriceHistory) -> PriceSeries:
     )
 
 
-async def _subject(ctx: Context, query: PriceHistory, snapshot: Snapshot) -> tuple[list[str], str, str]:
-    from market import catalogue
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What the series is of: offers with their number of GPUs to divide by, the price meant, and when it ended."""
 
+    name: str
+    measure: str
+    gpus: dict[str, int]
+    field: str = "price_per_hour_usd"
+    until: datetime | None = None
+    warnings: tuple[str, ...] = ()
+
+    def of(self, point: PricePoint) -> float | None:
+        """The price of a point; None when it holds another kind of price."""
+        price: Decimal | None = getattr(point, self.field)
+        return float(price) if price else None
+
+
+async def _subject(ctx: Context, query: PriceHistory) -> _Subject:
+    snapshot = await ctx.market.snapshot()
     if query.offer_id is not None:
-        if await catalogue.offer(await ctx.market.store(), query.offer_id) is None:
+        from market import catalogue
+
+        stored = await catalogue.offer(await ctx.market.store(), query.offer_id)
+        if stored is None:
             raise no_such_offer(query.offer_id, snapshot)
-        return [query.offer_id], query.offer_id, "US dollars an hour for the whole instance"
+        return _of_offer(stored)
     if query.gpu is None:
         raise ValidationFailed("Neither `offer_id` nor `gpu` was given.", next_step="Give one of them.")
     search = SearchOffers(
@@ -125,50 +158,61 @@ async def _subject(ctx: Context, query: PriceHistory, snapshot: Snapshot) -> tup
         pricing=["on_demand"],
         sort="price_per_gpu",
     )
-    hits = snapshot.search(replace(market_query(search, snapshot), limit=_OFFERS_IN_A_SERIES))
+    wanted = market_query(search, snapshot, await ctx.market.provider_states())
+    hits = snapshot.search(replace(wanted, limit=_OFFERS_IN_A_SERIES, include_fractions=False))
     if not hits.offers:
+        narrower = [name for name in ("region", "provider") if getattr(query, name)]
         raise NotFound(
-            f"No on-demand offer of `{query.gpu[:60]}` matches.", next_step="Leave out `region` or `provider`."
+            f"No on-demand offer of `{clean_text(query.gpu, 60)}` matches.",
+            next_step=f"Leave out {' or '.join(f'`{name}`' for name in narrower)}."
+            if narrower
+            else "Look with `search_offers` for how else it is sold.",
         )
-    return [offer.id for offer in hits.offers], query.gpu, "lowest on-demand US dollars an hour for one GPU"
+    more = hits.listed - len(hits.offers)
+    return _Subject(
+        name=query.gpu,
+        measure="lowest on-demand US dollars an hour for one GPU",
+        gpus={offer.id: offer.gpu_count for offer in hits.offers},
+        warnings=(f"Of the {len(hits.offers)} offers cheapest now; {more} dearer ones are left out.",) if more else (),
+    )
 
 
-def _per(snapshot: Snapshot, ids: Sequence[str], query: PriceHistory) -> list[int]:
-    if query.offer_id is not None:
-        return [1]
-    return [offer.gpu_count if (offer := snapshot.get(offer_id)) else 1 for offer_id in ids]
+def _of_offer(stored: Stored) -> _Subject:
+    offer, gone = stored.offer, stored.gone_at
+    field, measure = "price_per_hour_usd", "US dollars an hour for the whole instance"
+    if offer.pricing == "token":
+        sold = "output" if offer.price_per_million_output_tokens else "input"
+        field, measure = f"price_per_million_{sold}_tokens", f"{offer.currency} for a million {sold} tokens"
+    warnings = (f"The provider has not listed it since {gone:%Y-%m-%d}.",) if gone else ()
+    return _Subject(offer.id, measure, {offer.id: 1}, field, gone, warnings)
 
 
-def daily_lowest(
-    histories: Sequence[Sequence[PricePoint]], since: datetime, until: datetime, *, per: Sequence[int]
-) -> tuple[list[str], list[float]]:
-    """The lowest price of several step-wise histories on each day, each price standing until the next change."""
-    first = min((points[0].recorded_at for points in histories if points), default=None)
-    if first is None:
+Steps = Sequence[tuple[datetime, float]]
+"""Prices with the moment each began to stand, oldest first."""
+
+
+def daily_lowest(histories: Sequence[Steps], since: datetime, until: datetime) -> tuple[list[str], list[float]]:
+    """The lowest of several step-wise prices at the end of each UTC day, each standing until the next change."""
+    first = min((steps[0][0] for steps in histories if steps), default=None)
+    if first is None or first > until:
         return [], []
     days: list[str] = []
     lowest: list[float] = []
-    moment = max(first, since).replace(hour=23, minute=59, second=59)
-    while moment.date() <= until.date():
-        standing = [
-            float(point.price_per_hour_usd) / count
-            for points, count in zip(histories, per, strict=True)
-            if (point := _standing(points, moment)) is not None and point.price_per_hour_usd is not None
-        ]
+    at = [0] * len(histories)
+    day = max(first, since).astimezone(UTC).date()
+    while day <= until.astimezone(UTC).date():
+        midnight = datetime.combine(day + _DAY, time(), UTC)
+        standing = []
+        for place, steps in enumerate(histories):
+            while at[place] < len(steps) and steps[at[place]][0] < midnight:
+                at[place] += 1
+            if at[place]:
+                standing.append(steps[at[place] - 1][1])
         if standing:
-            days.append(moment.date().isoformat())
+            days.append(day.isoformat())
             lowest.append(min(standing))
-        moment += _DAY
+        day += _DAY
     return days, lowest
-
-
-def _standing(points: Sequence[PricePoint], moment: datetime) -> PricePoint | None:
-    last = None
-    for point in points:
-        if point.recorded_at > moment:
-            break
-        last = point
-    return last
 
 
 def _statistics(prices: Sequence[float]) -> SeriesStatistics:
@@ -221,6 +265,7 @@ class GpuLine(Result):
     gpu: str
     offers: int
     cheapest_per_gpu_hour: Money
+    pricing: str | None = Field(default=None, description="When it is not sold on demand.")
     offer_id: str
 
 
@@ -254,7 +299,13 @@ async def market_overview(ctx: Context, query: MarketOverview) -> Overview:
     states = await ctx.market.provider_states()
     now = ctx.market.clock.now()
     lines = [
-        GpuLine(gpu=one.gpu, offers=one.offers, cheapest_per_gpu_hour=one.price_per_gpu_hour, offer_id=one.offer_id)
+        GpuLine(
+            gpu=one.gpu,
+            offers=one.offers,
+            cheapest_per_gpu_hour=one.price_per_gpu_hour,
+            pricing=None if one.pricing == "on_demand" else one.pricing,
+            offer_id=one.offer_id,
+        )
         for one in snapshot.cheapest_by_gpu().values()
     ]
     lines.sort(key=lambda one: (-one.offers, one.gpu))

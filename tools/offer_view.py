@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _plain(value: float) -> float | int:
-    return int(value) if value == int(value) else round(value, 4)
+    return int(value) if float(value).is_integer() else round(value, 4)
 
 
 def _moment(value: datetime) -> str:
@@ -47,7 +47,7 @@ class OfferLine(Result):
     node_count: int | None = Field(default=None, description="Machines in the offer, when more than one.")
     pricing: str = Field(description="on_demand, spot, reserved_… or token.")
     price_per_hour: Money | None = Field(default=None, description="Price of the whole instance.")
-    price_per_gpu_hour: Money | None = None
+    price_per_gpu_hour: Money | None = Field(default=None, description="Absent for a share of a card.")
     currency: str = "USD"
     price_per_hour_usd: Money | None = Field(default=None, description="In US dollars, when `currency` is another.")
     price_per_million_input_tokens: Money | None = None
@@ -126,7 +126,8 @@ def _facts(offer: Offer, states: Mapping[str, ProviderHealth], now: datetime) ->
         "node_count": None if offer.node_count == 1 else offer.node_count,
         "pricing": offer.pricing,
         "price_per_hour": offer.price_per_hour,
-        "price_per_gpu_hour": offer.price_per_gpu_hour,
+        # What a share of a card costs is no price of a card.
+        "price_per_gpu_hour": offer.price_per_gpu_hour if offer.gpu_fraction == 1 else None,
         "currency": offer.currency,
         "price_per_hour_usd": None if offer.currency == "USD" else offer.price_per_hour_usd,
         "price_per_million_input_tokens": offer.price_per_million_input_tokens,
@@ -154,3 +155,25 @@ def confirmed_at(offer: Offer, state: ProviderHealth | None) -> datetime:
     if state is None or state.last_complete_at is None:
         return offer.last_updated
     return max(offer.last_updated, state.last_complete_at)
+
+
+def cautions(offers: Sequence[Offer], states: Mapping[str, ProviderHealth], now: datetime) -> list[str]:
+    """What a buyer should know about where these prices come from."""
+    said: list[str] = []
+    tables = [offer for offer in offers if offer.price_source == "static_table"]
+    if tables:
+        oldest = min(offer.price_as_of for offer in tables)
+        said.append(
+            f"{len(tables)} of {len(offers)} are published prices without stock, the oldest as of {oldest:%Y-%m-%d}."
+            if len(offers) > 1
+            else f"A published price without stock, as of {oldest:%Y-%m-%d}."
+        )
+    stale = sorted({offer.provider for offer in offers if is_stale(offer, states.get(offer.provider), now)})
+    if stale:
+        said.append(f"Not confirmed lately: {', '.join(stale[:5])}.")
+    foreign = sorted({offer.currency for offer in offers if offer.currency != "USD"})
+    if foreign:
+        said.append(
+            f"Filters and order use US dollars; {', '.join(foreign)} converted at the dated rate of each offer."
+        )
+    return said

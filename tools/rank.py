@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import asyncio
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import AliasChoices, Field
 
 from market.context import Context
 from market.errors import ValidationFailed
 from tools.capability import Request, Result, capability
-from tools.estimate import EstimateWorkload, understand
-from tools.offer_view import Number, OfferLine, line
-from tools.search import Pricings, Relaxation, SearchOffers, Words, cautions, market_query, relaxed
-from tools.sizing import Job, size
+from tools.estimate import EstimateWorkload, job_of, understand
+from tools.offer_view import Number, OfferLine, cautions, line
+from tools.search import (
+    PricingKind,
+    Pricings,
+    Relaxation,
+    SearchOffers,
+    Words,
+    market_query,
+    relaxed,
+    request_words,
+)
+from tools.sizing import size
 
 if TYPE_CHECKING:
     from market.offers import Offer
+    from market.query import Query
 
 Criterion = Literal["price", "performance", "memory", "availability", "reliability"]
 CRITERIA: tuple[Criterion, ...] = ("price", "performance", "memory", "availability", "reliability")
@@ -99,35 +111,38 @@ async def rank_offers(ctx: Context, query: RankOffers) -> Ranking:
     states = await ctx.market.provider_states()
     now = ctx.market.clock.now()
     weights = _weights(query.weights)
-    search, assumptions = _search(query)
-    wanted = replace(market_query(search, snapshot), limit=CANDIDATES)
+    shown = {name: round(weight, 4) for name, weight in weights.items()}
+    asked = _asked(query)
+    wanted = replace(market_query(asked.filters, snapshot, states), limit=CANDIDATES)
     hits = snapshot.search(wanted)
-    offers = hits.offers
+    offers = [offer for offer in hits.offers if offer.price_per_hour_usd is not None]
     if not offers:
-        return Ranking(method="TOPSIS", weights=weights, compared=0, items=[], relax=relaxed(snapshot, wanted))
-    warnings = cautions(offers[: query.limit], states, now)
-    if hits.total > len(offers):
-        warnings.append(f"Compared the {len(offers)} cheapest of {hits.total}; narrow the filters to compare all.")
-    columns, gaps = decision_columns(offers)
-    warnings += gaps
-    order, scores, ranges = _decide(columns, weights)
-    best = order[0]
+        ways = relaxed(snapshot, wanted, asked.in_request_words)
+        return Ranking(
+            method="TOPSIS", weights=shown, compared=0, items=[], relax=ways, assumptions=asked.assumptions or None
+        )
+    table = Table.of(offers)
+    order, scores, ranges = await asyncio.to_thread(_decide, table.columns, weights)
+    first = [offers[at] for at in order[: query.limit]]
+    warnings = [*cautions(first, states, now), *table.gaps(weights)]
+    if hits.listed > len(offers):
+        warnings.append(f"Compared the {len(offers)} cheapest of {hits.listed}; narrow the filters to compare all.")
     items = [
         RankedOffer.model_construct(
             **dict(line(offers[at], states, now)),
             rank=place,
             score=round(scores[at], 4),
-            why=_why(columns, weights, best, at),
+            why=why(table, weights, order[0], at),
         )
         for place, at in enumerate(order[: query.limit], start=1)
     ]
     return Ranking(
         method="TOPSIS",
-        weights={name: round(weight, 4) for name, weight in weights.items()},
+        weights=shown,
         compared=len(offers),
         items=items,
         winner_stays=ranges if len(offers) > 1 else None,
-        assumptions=assumptions or None,
+        assumptions=asked.assumptions or None,
         warnings=warnings or None,
     )
 
@@ -140,81 +155,122 @@ def _weights(given: Weights | None) -> dict[str, float]:
     return {name: chosen[name] / total for name in CRITERIA}
 
 
-def _search(query: RankOffers) -> tuple[SearchOffers, list[str]]:
-    """The filters, tightened by what the workload needs."""
-    filters = SearchOffers(
-        gpu=query.gpu,
-        region=query.region,
-        provider=query.provider,
-        pricing=query.pricing or ["on_demand"],
-        max_price=query.max_price,
-        memory_gb_min=query.memory_gb_min,
-    )
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The filters, which of them the workload's words gave, and what was assumed on the way."""
+
+    filters: SearchOffers
+    from_words: frozenset[str]
+    assumptions: list[str]
+
+    def in_request_words(self, wanted: Query, field: str, change: str) -> tuple[str, str]:
+        """A constraint in the names of this request: what only the words said, only other words can change."""
+        name, change = request_words(wanted, field, change)
+        if name == "pricing":
+            return name, 'give `["on_demand", "spot", "reserved"]`'
+        if name not in self.from_words:
+            return name, change
+        if name == "total_memory_gb_min":
+            return "workload", f"say a smaller one: {change.replace('lower to', 'at most')} GB of GPU memory"
+        return "workload", f"say another {name.replace('_', ' ')}: {change}"
+
+
+def _asked(query: RankOffers) -> _Asked:
+    """The filters of the request, tightened by what the workload needs."""
+    if "token" in query.pricing:
+        raise ValidationFailed(
+            "`pricing`: prices of tokens and of hours cannot be ranked together.",
+            next_step="Leave `token` out, or look at `search_offers` with it.",
+        )
+    given = {name: getattr(query, name) for name in ("gpu", "region", "provider", "max_price", "memory_gb_min")}
     if not query.workload:
-        return filters, []
+        return _Asked(SearchOffers(**given, pricing=query.pricing or ["on_demand"]), frozenset(), [])
     understood = understand(EstimateWorkload(text=query.workload))
-    sized = size(Job(**{name: getattr(understood, name) for name in Job.__dataclass_fields__}))
-    asked = {
-        "total_memory_gb_min": round(sized.min_memory_gb, 1),
-        "region": filters.region or ([understood.region] if understood.region else []),
-        "max_price": filters.max_price or understood.max_price,
-        "gpu": filters.gpu or ([understood.gpu] if understood.gpu else []),
+    said: dict[str, Any] = {
+        "gpu": [understood.gpu] if understood.gpu else [],
+        "region": [understood.region] if understood.region else [],
+        "max_price": understood.max_price,
         "gpu_count": understood.gpu_count,
     }
     heard = ", ".join(f"{name} {value}" for name, value in understood.model_dump(exclude_none=True).items())
-    return filters.model_copy(update=asked), [
-        f"Understood: {heard}.",
-        f"Needs {sized.min_memory_gb:.0f} GB of GPU memory in all.",
-        *sized.assumptions,
-    ]
+    assumptions = [f"Understood: {heard}."]
+    try:
+        sized = size(job_of(understood))
+    except ValidationFailed as unclear:
+        assumptions.append(f"Offers are not restricted by memory: {unclear.message}")
+    else:
+        # Rounded down, so that what just fits is not lost to the rounding.
+        said["total_memory_gb_min"] = min(math.floor(sized.min_memory_gb * 10) / 10, 1_000_000)
+        assumptions += [f"Needs {sized.min_memory_gb:.0f} GB of GPU memory in all.", *sized.assumptions]
+    from_words = {name: value for name, value in said.items() if value and not given.get(name)}
+    filters = SearchOffers(**(given | from_words), pricing=query.pricing or [cast(PricingKind, understood.pricing)])
+    return _Asked(filters, frozenset(from_words), assumptions)
 
 
-def decision_columns(offers: Sequence[Offer]) -> tuple[dict[str, list[float]], list[str]]:
-    """Criteria as columns over the offers, and what had to be assumed for figures nobody publishes."""
-    from market import gpus
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Criteria as columns over the offers; `unstated` holds which figures nobody publishes and are stood in for."""
 
-    cards = gpus.catalogue()
-    flops, memory, reliability = [], [], []
-    for offer in offers:
-        card = cards.get(offer.gpu) if offer.gpu else None
-        whole = offer.gpu_count * offer.gpu_fraction
-        peak = (card.bf16_tflops or card.fp16_tflops) if card else None
-        flops.append(peak * whole if peak else None)
-        memory.append(offer.memory_gb * offer.gpu_count if offer.memory_gb else None)
-        reliability.append(offer.reliability)
-    gaps: list[str] = []
-    columns = {
-        "price": [float(cast(Decimal, offer.price_per_hour_usd)) for offer in offers],
-        "performance": _filled(flops, min, 0.0, "performance", "the slowest of the others", gaps),
-        "memory": _filled(memory, min, 0.0, "memory", "the smallest of the others", gaps),
-        "availability": [AVAILABILITY_SCORE[offer.availability] for offer in offers],
-        "reliability": _filled(reliability, _middle, 1.0, "reliability", "the middle of the others", gaps),
-    }
-    return columns, gaps
+    columns: dict[str, list[float]]
+    unstated: dict[str, frozenset[int]]
 
+    @classmethod
+    def of(cls, offers: Sequence[Offer]) -> Table:
+        """The decision table of offers sold by the hour."""
+        from market import gpus
 
-def _filled(
-    values: list[float | None],
-    fill: Callable[[list[float]], float],
-    nothing: float,
-    name: str,
-    how: str,
-    gaps: list[str],
-) -> list[float]:
-    known = [value for value in values if value is not None]
-    missing = len(values) - len(known)
-    stand_in = fill(known) if known else nothing
-    if missing and known:
-        gaps.append(f"{missing} of {len(values)} state no {name}; taken as {how}.")
-    return [stand_in if value is None else value for value in values]
+        cards = gpus.catalogue()
+        flops: list[float | None] = []
+        for offer in offers:
+            card = cards.get(offer.gpu) if offer.gpu else None
+            peak = (card.bf16_tflops or card.fp16_tflops) if card else None
+            flops.append(peak * offer.gpu_count * offer.gpu_fraction if peak else None)
+        given: dict[str, list[float | None]] = {
+            "price": [float(offer.price_per_hour_usd or 0) for offer in offers],
+            "performance": flops,
+            "memory": [offer.memory_gb * offer.gpu_count if offer.memory_gb else None for offer in offers],
+            "availability": [AVAILABILITY_SCORE[offer.availability] for offer in offers],
+            "reliability": [offer.reliability for offer in offers],
+        }
+        return cls(
+            {name: _filled(values, *_STAND_INS.get(name, (min, ""))) for name, values in given.items()},
+            {name: frozenset(at for at, value in enumerate(values) if value is None) for name, values in given.items()},
+        )
+
+    def gaps(self, weights: Mapping[str, float]) -> list[str]:
+        """Which criteria that count were not stated by how many, and what stood in."""
+        found = []
+        for name, places in self.unstated.items():
+            offers = len(self.columns[name])
+            if weights[name] > 0 and places:
+                how = (
+                    f"taken as the {_STAND_INS[name][1]} of the others"
+                    if len(places) < offers
+                    else "it decides nothing"
+                )
+                found.append(f"{len(places)} of {offers} state no {name}; {how}.")
+        return found
 
 
 def _middle(values: list[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
+_STAND_INS: dict[str, tuple[Callable[[list[float]], float], str]] = {
+    "performance": (min, "slowest"),
+    "memory": (min, "smallest"),
+    "reliability": (_middle, "middle"),
+}
+
+
+def _filled(values: list[float | None], stand_in: Callable[[list[float]], float], _said: str) -> list[float]:
+    known = [value for value in values if value is not None]
+    instead = stand_in(known) if known else 1.0
+    return [instead if value is None else value for value in values]
+
+
 def _decide(
-    columns: dict[str, list[float]], weights: dict[str, float]
+    columns: Mapping[str, list[float]], weights: Mapping[str, float]
 ) -> tuple[list[int], list[float], list[WinningRange]]:
     from mathcore.stability import weight_ranges
     from mathcore.topsis import topsis
@@ -226,8 +282,8 @@ def _decide(
         WinningRange(
             criterion=CRITERIA[found.criterion],
             weight=round(found.weight, 4),
-            low=round(found.low, 2),
-            high=round(found.high, 2),
+            low=round(found.low, 4),
+            high=round(found.high, 4),
         )
         for found in weight_ranges(matrix, shares, BENEFIT)
         if shares[found.criterion] > 0
@@ -235,31 +291,39 @@ def _decide(
     return [int(at) for at in result.order], [float(score) for score in result.scores], ranges
 
 
-def _why(columns: dict[str, list[float]], weights: dict[str, float], best: int, at: int) -> str:
+def why(table: Table, weights: Mapping[str, float], best: int, at: int) -> str:
     """Against the winner (for the winner: against the field), criterion by criterion, the weightiest first."""
     told = sorted((name for name in CRITERIA if weights[name] > 0), key=lambda name: -weights[name])
     if at == best:
-        standing = []
-        for name in told:
-            better = sum(_beats(name, columns[name][at], other) for other in columns[name])
-            standing.append(f"{name} {_figure(name, columns[name][at])} beats {better} of {len(columns[name]) - 1}")
-        return "First: " + "; ".join(standing) + "."
+        return "First: " + "; ".join(_standing(table, name, at) for name in told) + "."
     losses: list[str] = []
     gains: list[str] = []
     for name in told:
-        mine, winners = columns[name][at], columns[name][best]
-        if mine == winners:
-            continue
-        said = f"{name} {_figure(name, mine)} against {_figure(name, winners)}"
-        (gains if _beats(name, mine, winners) else losses).append(said)
+        mine, winners = table.columns[name][at], table.columns[name][best]
+        if mine != winners:
+            said = f"{name} {_figure(table, name, at)} against {_figure(table, name, best)}"
+            (gains if _beats(name, mine, winners) else losses).append(said)
     parts = ["loses on " + ", ".join(losses)] if losses else []
     parts += ["wins on " + ", ".join(gains)] if gains else []
     return "Against the first: " + "; ".join(parts) + "." if parts else "Equal to the first on every criterion."
+
+
+def _standing(table: Table, name: str, at: int) -> str:
+    values = table.columns[name]
+    if at in table.unstated[name]:
+        return f"{name} not stated"
+    better = sum(_beats(name, values[at], other) for other in values)
+    return f"{name} {_figure(table, name, at)} beats {better} of {len(values) - 1}"
 
 
 def _beats(name: str, mine: float, other: float) -> bool:
     return mine < other if name == "price" else mine > other
 
 
-def _figure(name: str, value: float) -> str:
+def _figure(table: Table, name: str, at: int) -> str:
+    value = table.columns[name][at]
+    if at in table.unstated[name]:
+        return "not stated"
+    if name == "availability":
+        return next(word for word, score in AVAILABILITY_SCORE.items() if score == value)
     return f"{value:g} {_UNITS[name]}" if name in _UNITS else f"{value:g}"

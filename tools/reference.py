@@ -9,6 +9,7 @@ from pydantic import Field
 from market.context import Context
 from market.errors import NotFound
 from market.money import Money
+from market.offers import clean_text
 from tools.capability import Door, Request, Result, capability
 from tools.insight import ProviderLine, provider_line
 from tools.offer_view import Number, OfferLine, line
@@ -37,7 +38,7 @@ class GpuName(Result):
     vendor: str
     memory_gb: Number | None = None
     offers: int
-    cheapest_per_gpu_hour: Money | None = None
+    cheapest_per_gpu_hour: Money | None = Field(default=None, description="On demand.")
 
 
 class GpuNames(Result):
@@ -96,7 +97,7 @@ async def list_gpus(ctx: Context, query: Everything) -> GpuNames:
                 vendor=card.vendor,
                 memory_gb=card.memory_gb,
                 offers=found.offers if (found := cheapest.get(card.name)) else 0,
-                cheapest_per_gpu_hour=found.price_per_gpu_hour if found else None,
+                cheapest_per_gpu_hour=found.price_per_gpu_hour if found and found.pricing == "on_demand" else None,
             )
             for card in gpus.catalogue().values()
         ]
@@ -162,7 +163,7 @@ async def _cheapest(ctx: Context, query: Query) -> tuple[int, list[OfferLine]]:
 def _unknown(what: str, name: str, nearest: list[str]) -> NotFound:
     close = ", ".join(f"`{one}`" for one in nearest)
     return NotFound(
-        f"There is no {what} `{name[:60]}`.",
+        f"There is no {what} `{clean_text(name, 60)}`.",
         next_step=f"Nearest: {close}." if close else f"See `gpubroker://{what.lower()}s`.",
         details={"nearest": nearest},
     )

@@ -1,24 +1,22 @@
-"""Search the catalogue and open one offer: reads from memory, never from a provider."""
+"""Search the catalogue: reads from memory, never from a provider."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AliasChoices, BeforeValidator, Field, WithJsonSchema
 
 from market.context import Context
-from market.errors import NotFound, ValidationFailed
+from market.errors import ValidationFailed
 from market.money import Money
+from market.offers import clean_text
 from tools.capability import Request, Result, capability
 from tools.cursor import seal, unseal
-from tools.offer_view import Moment, Number, OfferLine, OfferSheet, is_stale, line, sheet
+from tools.offer_view import OfferLine, cautions, line
 
 if TYPE_CHECKING:
-    from market.catalogue import ProviderHealth
-    from market.offers import Offer
     from market.query import Query
     from market.snapshot import Snapshot
 
@@ -35,9 +33,12 @@ _SORT_SPELLINGS = {
 
 
 def _words(value: object) -> object:
-    """One word, a comma-separated string or a list, as a list."""
+    """One word, a comma-separated string or a list, as a list without blanks."""
     if isinstance(value, str):
-        return [word.strip() for word in value.split(",") if word.strip()]
+        value = value.split(",")
+    if isinstance(value, list):
+        flat = [word.strip() if isinstance(word, str) else word for word in value]
+        return [word for word in flat if word != ""]
     return value
 
 
@@ -181,9 +182,11 @@ async def search_offers(ctx: Context, query: SearchOffers) -> OfferPage:
     snapshot = await ctx.market.snapshot()
     states = await ctx.market.provider_states()
     now = ctx.market.clock.now()
-    wanted = market_query(query, snapshot)
+    wanted = market_query(query, snapshot, states)
     warnings: list[str] = []
     if query.cursor is not None:
+        if query.page is not None:
+            raise ValidationFailed("`cursor` and `page` exclude each other.", next_step="Give one of them.")
         position, version = unseal(query.cursor, wanted.key(), now)
         wanted = wanted.after(position)
         if version != snapshot.version:
@@ -202,21 +205,23 @@ async def search_offers(ctx: Context, query: SearchOffers) -> OfferPage:
     )
 
 
-def market_query(query: SearchOffers, snapshot: Snapshot) -> Query:
-    """The request in the market's own terms. Raises ValidationFailed for words that mean nothing, with the nearest."""
+def market_query(query: SearchOffers, snapshot: Snapshot, providers: Iterable[str] = ()) -> Query:
+    """The request in the market's own terms; `providers` are those known beside the ones with offers.
+
+    Raises ValidationFailed for words that mean nothing, with the nearest.
+    """
     from market.query import Query
 
-    _known_words(query, snapshot)
     limit = query.limit or 10
     offset = 0
     if query.page is not None or query.per_page is not None:
-        limit = query.per_page or 20
+        limit = query.per_page or query.limit or 20
         offset = ((query.page or 1) - 1) * limit
     return Query(
         text=query.q,
-        gpu=tuple(query.gpu),
-        provider=tuple(name.lower() for name in query.provider),
-        region=tuple(query.region),
+        gpu=tuple(known_gpu(snapshot, word) for word in query.gpu),
+        provider=tuple(_known_provider(snapshot, word, providers) for word in query.provider),
+        region=_places(snapshot, query.region),
         availability=tuple(query.availability),
         tags=tuple(tag.lower() for tag in query.tags),
         pricing=tuple(query.pricing),
@@ -237,29 +242,44 @@ def market_query(query: SearchOffers, snapshot: Snapshot) -> Query:
     )
 
 
-def _known_words(query: SearchOffers, snapshot: Snapshot) -> None:
-    from market import gpus, regions
+def known_gpu(snapshot: Snapshot, word: str) -> str:
+    """A word that names a GPU, as it came. Raises ValidationFailed with the nearest names for any other."""
+    from market import gpus
 
-    for word in query.gpu:
-        if not snapshot.knows_gpu(word):
-            raise _unknown("gpu", word, gpus.nearest(word), "any part of a GPU's name")
-    for word in query.region:
-        if not snapshot.knows_region(word):
-            raise _unknown(
-                "region",
-                word,
-                regions.nearest(word),
-                "an area such as `eu` or `us-east`, a country, or a provider's own region",
-            )
-    for word in query.provider:
-        if word.lower() not in snapshot.providers:
-            raise _unknown("provider", word, near(word, snapshot.providers), "a name from `market_overview`")
+    if not snapshot.knows_gpu(word):
+        raise _unknown("gpu", word, gpus.nearest(word), "any part of a GPU's name")
+    return word
+
+
+def known_region(snapshot: Snapshot, word: str) -> str:
+    """A word that names a region, as it came. Raises ValidationFailed with the nearest names for any other."""
+    from market import regions
+
+    if not snapshot.knows_region(word):
+        right = "an area such as `eu` or `us-east`, a country, or a provider's own region"
+        raise _unknown("region", word, regions.nearest(word), right)
+    return word
+
+
+def _places(snapshot: Snapshot, words: Sequence[str]) -> tuple[str, ...]:
+    """The regions asked for; a provider's own name of one may hold a comma (`Washington, US`)."""
+    whole = ", ".join(words)
+    if len(words) > 1 and not all(map(snapshot.knows_region, words)) and snapshot.knows_region(whole):
+        return (whole,)
+    return tuple(known_region(snapshot, word) for word in words)
+
+
+def _known_provider(snapshot: Snapshot, word: str, states: Iterable[str]) -> str:
+    name = word.lower()
+    if name not in snapshot.providers and name not in states:
+        raise _unknown("provider", word, near(word, snapshot.providers), "a name from `market_overview`")
+    return name
 
 
 def _unknown(field: str, word: str, nearest: Sequence[str], right: str) -> ValidationFailed:
     close = ", ".join(f"`{name}`" for name in nearest)
     return ValidationFailed(
-        f"`{field}`: nothing is called `{word[:60]}`.",
+        f"`{field}`: nothing is called `{clean_text(word, 60)}`.",
         next_step=f"Nearest: {close}." if close else f"Use {right}.",
         details={"field": field, "nearest": list(nearest)},
     )
@@ -272,114 +292,32 @@ def near(word: str, names: Sequence[str]) -> list[str]:
     return difflib.get_close_matches(word.lower(), names, n=3, cutoff=0.4)
 
 
-_REQUEST_NAMES = {
-    "text": "q",
-    "price_max": "max_price",
-    "price_per_gpu_max": "max_price_per_gpu",
-    "gpu_count_max": "gpu_count",
-}
+_REQUEST_NAMES = {"text": "q", "price_max": "max_price", "price_per_gpu_max": "max_price_per_gpu"}
 
 
-def relaxed(snapshot: Snapshot, wanted: Query) -> list[Relaxation]:
-    """What to loosen when nothing matches, most helpful first."""
-    return [
-        Relaxation(
-            constraint=", ".join(_REQUEST_NAMES.get(name, name) for name in way.constraint.split(", ")),
-            change=way.change,
-            total=way.total,
-            cheapest_per_hour=way.cheapest_per_hour,
+def request_words(wanted: Query, field: str, change: str) -> tuple[str, str]:
+    """A field of the query and how to change it, in the names of the search request."""
+    if field.startswith("gpu_count") and wanted.gpu_count_min == wanted.gpu_count_max:
+        return "gpu_count", change.replace("raise to", "change to").replace("lower to", "change to")
+    return _REQUEST_NAMES.get(field, field), change
+
+
+def relaxed(
+    snapshot: Snapshot, wanted: Query, said: Callable[[Query, str, str], tuple[str, str]] = request_words
+) -> list[Relaxation]:
+    """What to loosen when nothing matches, most helpful first; `said` turns each way into the caller's own names."""
+    found = []
+    for way in snapshot.relaxations(wanted)[:4]:
+        fields = way.constraint.split(", ")
+        single = len(fields) == 1
+        changes = [way.change] if single else [each.partition(": ")[2] for each in way.change.split("; ")]
+        named = [said(wanted, field, change) for field, change in zip(fields, changes, strict=True)]
+        found.append(
+            Relaxation(
+                constraint=", ".join(dict.fromkeys(name for name, _ in named)),
+                change=named[0][1] if single else "; ".join(f"`{name}`: {change}" for name, change in named),
+                total=way.total,
+                cheapest_per_hour=way.cheapest_per_hour,
+            )
         )
-        for way in snapshot.relaxations(wanted)[:4]
-    ]
-
-
-def cautions(offers: Sequence[Offer], states: Mapping[str, ProviderHealth], now: datetime) -> list[str]:
-    """What a buyer should know about where these prices come from."""
-    said: list[str] = []
-    tables = [offer for offer in offers if offer.price_source == "static_table"]
-    if tables:
-        oldest = min(offer.price_as_of for offer in tables)
-        said.append(
-            f"{len(tables)} of {len(offers)} are published prices without stock, the oldest as of {oldest:%Y-%m-%d}."
-        )
-    stale = sorted({offer.provider for offer in offers if is_stale(offer, states.get(offer.provider), now)})
-    if stale:
-        said.append(f"Not confirmed lately: {', '.join(stale[:5])}.")
-    foreign = sorted({offer.currency for offer in offers if offer.currency != "USD"})
-    if foreign:
-        said.append(
-            f"Filters and order use US dollars; {', '.join(foreign)} converted at the dated rate of each offer."
-        )
-    return said
-
-
-class GetOffer(Request):
-    """Which offer."""
-
-    id: str = Field(
-        min_length=1, max_length=300, validation_alias=AliasChoices("id", "offer_id"), description="Offer id."
-    )
-
-
-class PriceSummary(Result):
-    """What the price did over the last 30 days."""
-
-    changes: int
-    lowest: Money | None = None
-    highest: Money | None = None
-    first_seen_at: Moment | None = None
-
-
-class OfferFacts(OfferSheet):
-    """One offer in full, with what is known of its GPU, its price history and the alternatives."""
-
-    gone_at: Moment | None = Field(default=None, description="When the provider stopped listing it.")
-    gpu_tflops_bf16_dense: Number | None = None
-    gpu_memory_bandwidth_gbps: Number | None = None
-    price_history: PriceSummary | None = None
-    warnings: list[str] | None = None
-
-
-@capability("GET /providers/{id}", scope="market:read", effect="read")
-async def get_offer(ctx: Context, query: GetOffer) -> OfferFacts:
-    """Show one offer in full: machine, price and its source, evidence of availability, price history summary."""
-    from market import catalogue, gpus
-
-    snapshot = await ctx.market.snapshot()
-    states = await ctx.market.provider_states()
-    now = ctx.market.clock.now()
-    store = await ctx.market.store()
-    stored = await catalogue.offer(store, query.id)
-    if stored is None:
-        raise no_such_offer(query.id, snapshot)
-    offer = stored.offer
-    points = await catalogue.history(store, offer.id, since=now - timedelta(days=30), limit=2_000)
-    prices = [point.price_per_hour for point in points if point.price_per_hour is not None]
-    card = gpus.catalogue().get(offer.gpu) if offer.gpu else None
-    warnings = cautions([offer], states, now)
-    if stored.gone_at is not None:
-        warnings.append(f"The provider has not listed it since {stored.gone_at:%Y-%m-%d %H:%M} UTC.")
-    return OfferFacts.model_construct(
-        **sheet(offer, states, now),
-        gone_at=stored.gone_at,
-        gpu_tflops_bf16_dense=card.bf16_tflops if card else None,
-        gpu_memory_bandwidth_gbps=card.memory_bandwidth_gbps if card else None,
-        price_history=PriceSummary(
-            changes=max(0, len(points) - 1),
-            lowest=min(prices, default=None),
-            highest=max(prices, default=None),
-            first_seen_at=stored.first_seen_at,
-        ),
-        warnings=warnings or None,
-    )
-
-
-def no_such_offer(offer_id: str, snapshot: Snapshot) -> NotFound:
-    """The error for an id that is not in the catalogue, with the closest ids of the same provider."""
-    nearest = snapshot.nearest_ids(offer_id)
-    close = ", ".join(f"`{name}`" for name in nearest)
-    return NotFound(
-        f"There is no offer `{offer_id[:120]}`.",
-        next_step=f"Nearest: {close}." if close else "Take an id from `search_offers`.",
-        details={"nearest": nearest},
-    )
+    return found

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from market.errors import ValidationFailed
+from market.offers import clean_text
 from tools.intake import Method, Workload
-from tools.models import named_in, shape_from_size, shape_of, size_in
+from tools.models import named_in, resident_in, shape_from_size, shape_of, size_in
 
 if TYPE_CHECKING:
     from market.gpus import Gpu
@@ -20,15 +21,15 @@ CONTEXT_TOKENS = 8_192
 SEQUENCE_TOKENS = 2_048
 DISK_GB = 100
 T = TypeVar("T")
-_MAX_PARAMETERS_B = 10_000.0
+TOO_MANY_PARAMETERS_B = 10_000.0
 
 _RESIDENT_GB: dict[str, tuple[float, float, str]] = {
-    "sd 1.5": (4, 8, "Stable Diffusion 1.5 at 512²"),
-    "sdxl": (8, 12, "SDXL in 16 bit at 1024²"),
-    "flux": (24, 36, "FLUX.1 in bf16, text encoder offloaded at the least"),
-    "wan": (24, 80, "Wan 2.1 14B at 720p; 24 GB only in fp8 with offloading"),
-    "hunyuan": (24, 80, "HunyuanVideo 13B at 720p; 24 GB only in fp8 with offloading"),
-    "whisper": (5, 10, "Whisper large; 5 GB with an int8 or faster engine"),
+    "SD 1.5": (4, 8, "Stable Diffusion 1.5 at 512²"),
+    "SDXL": (8, 12, "SDXL in 16 bit at 1024²"),
+    "FLUX.1": (24, 36, "FLUX.1 in bf16, text encoder offloaded at the least"),
+    "Wan 2.1": (24, 80, "Wan 2.1 14B at 720p; 24 GB only in fp8 with offloading"),
+    "HunyuanVideo": (24, 80, "HunyuanVideo 13B at 720p; 24 GB only in fp8 with offloading"),
+    "Whisper": (5, 10, "Whisper large; 5 GB with an int8 or faster engine"),
 }
 _TYPICAL_GB: dict[str, tuple[float, float, str]] = {
     "image_generation": (8, 24, "an SDXL-class model at 1024²"),
@@ -106,7 +107,7 @@ def _shape(job: Job, assumptions: list[str]) -> ModelShape:
         found = size_in(job.model)
         if found is None:
             raise ValidationFailed(
-                f"The model `{job.model[:80]}` is not known and its name carries no size.",
+                f"The model `{clean_text(job.model, 80)}` is not known and its name carries no size.",
                 next_step="Give `parameters_b`, the parameters in thousand millions (8 for an 8B model).",
                 details={"missing": ["parameters_b"]},
             )
@@ -117,16 +118,19 @@ def _shape(job: Job, assumptions: list[str]) -> ModelShape:
             next_step="Give `model` (e.g. `Llama 3.1 8B`) or `parameters_b`.",
             details={"missing": ["model"]},
         )
-    if stated > _MAX_PARAMETERS_B:
-        raise ValidationFailed(f"`parameters_b` must be at most {_MAX_PARAMETERS_B:.0f} (ten trillion parameters).")
+    if not 0 < stated < TOO_MANY_PARAMETERS_B:
+        raise ValidationFailed(
+            f"`parameters_b` must be above 0 and below {TOO_MANY_PARAMETERS_B:.0f} (ten trillion parameters).",
+            next_step="Check the size of the model; 8 stands for an 8B model.",
+            details={"field": "parameters_b"},
+        )
     assumptions.append(f"the layers and width usual for {stated:g}B parameters")
     return shape_from_size(stated, active)
 
 
 def _resident(job: Job) -> Sized:
-    named = (job.model or "").lower()
-    known = next((figures for word, figures in _RESIDENT_GB.items() if word in named), None)
-    low, comfortable, what = known or _TYPICAL_GB[job.workload]
+    named = resident_in(job.model) if job.model else None
+    low, comfortable, what = _RESIDENT_GB[named] if named else _TYPICAL_GB[job.workload]
     return Sized(low, comfortable, assumptions=[what])
 
 
@@ -137,25 +141,27 @@ def decode_speed(job: Job, sized: Sized, card: Gpu, count: int) -> Speed | None:
     peak = card.bf16_tflops or card.fp16_tflops
     if not peak:
         return None
-    from mathcore.roofline import decode_tokens_per_second
+    from mathcore.roofline import decode_tokens_per_second, weight_bytes_read
     from mathcore.sizing import BYTES_PER_WEIGHT, kv_bytes_per_token
 
     precision = job.precision or "bf16"
     active = sized.shape.active_parameters or sized.shape.parameters
     context = job.context_tokens or CONTEXT_TOKENS
+    bytes_each = BYTES_PER_WEIGHT[precision]
+    streams = job.concurrency or 1
     return decode_tokens_per_second(
-        active_weight_bytes=active * BYTES_PER_WEIGHT[precision],
+        active_weight_bytes=weight_bytes_read(sized.shape.parameters * bytes_each, active * bytes_each, streams),
         kv_bytes=kv_bytes_per_token(sized.shape) * context / 2,
         flops_per_token=2 * active,
         bandwidth_bytes=card.memory_bandwidth_gbps * 1e9 * count,
         peak_flops=peak * 1e12 * count,
-        concurrency=job.concurrency or 1,
-        narrow=BYTES_PER_WEIGHT[precision] < 1,
+        concurrency=streams,
+        narrow=bytes_each < 1,
     )
 
 
 def hours(job: Job, sized: Sized, card: Gpu, count: int, speed: Speed | None) -> tuple[float, float, float] | None:
-    """Hours (low, likely, high) on `count` cards: as asked for, else from the amount of work; None if neither is known."""
+    """Hours (low, likely, high) on `count` cards: as asked for, else from the amount of work; None if not known."""
     if job.duration_hours is not None:
         return job.duration_hours, job.duration_hours, job.duration_hours
     if job.quantity is None or sized.shape is None:

@@ -20,7 +20,8 @@ from market.errors import BrokerError, NotFound, ProviderFailed, StorageFailed
 if TYPE_CHECKING:
     from adapters.base import Adapter, SyncReport
     from adapters.transport import ProviderClient
-    from market.catalogue import HealthState, ProviderHealth
+    from market.catalogue import HealthState, ProviderHealth, SyncRun
+    from market.ingest import Recorded
     from market.offers import Offer
     from market.store import Store
 
@@ -63,14 +64,27 @@ async def _untold(_run: ProviderRun) -> None:
 
 
 async def seed(store: Store, now: datetime) -> None:
-    """Fill an empty catalogue from the published price tables; one that has ever held anything is left alone."""
+    """Fill an empty catalogue from the published price tables; one that has ever held anything is left alone.
+
+    A seeding that was cut off before its end is finished.
+    """
     from adapters import discover
     from market import catalogue
 
-    if (await catalogue.current(store)).version > 0:
+    states = await catalogue.provider_states(store)
+    cut_off = all(state.interval is not None for state in states.values())
+    if states and (not cut_off or await catalogue.recent_runs(store, limit=1)):
         return
-    for adapter in discover()[0].values():
-        offers = await _record_published(store, adapter, now)
+    for name, adapter in discover()[0].items():
+        if name in states:
+            continue
+        try:
+            offers = await _record_published(store, adapter, now)
+        except StorageFailed:
+            raise
+        except Exception:
+            log.exception("the published prices of %s cannot be read", name)
+            continue
         await catalogue.note_health(store, _health(adapter, now, offers=offers))
 
 
@@ -112,7 +126,14 @@ async def sync(
         await told(run)
         return run
 
-    return list(await asyncio.gather(*(one(adapter) for adapter in adapters)))
+    passes = [asyncio.create_task(one(adapter)) for adapter in adapters]
+    try:
+        return list(await asyncio.gather(*passes))
+    finally:
+        # After a failure or a cancellation nobody waits for the others any more: they end before we do.
+        for each in passes:
+            each.cancel()
+        await asyncio.gather(*passes, return_exceptions=True)
 
 
 async def sync_provider(market: Market, adapter: type[Adapter], *, connect: Connect | None = None) -> ProviderRun:
@@ -122,31 +143,50 @@ async def sync_provider(market: Market, adapter: type[Adapter], *, connect: Conn
     store = await market.store()
     now = market.clock.now()
     began = time.perf_counter()
-    if adapter.has_api() and not _missing_secrets(adapter):
-        run = await _fetched(store, adapter, now, connect)
-    else:
-        offers = await _record_published(store, adapter, now)
-        run = ProviderRun(adapter.name, now, 0.0, "published table", rows=offers, offers=offers)
+    before = (await catalogue.provider_states(store)).get(adapter.name)
+    try:
+        if adapter.has_api() and not _missing_secrets(adapter):
+            run = await _fetched(store, adapter, now, connect)
+        else:
+            run = await _published(store, adapter, now)
+        if run.error is not None and _is_bare(adapter, before, now):
+            run = await _stood_in(store, adapter, now, run)
+    except StorageFailed:
+        raise
+    except Exception as fault:
+        log.exception("adapter %s failed", adapter.name)
+        run = ProviderRun(adapter.name, now, 0.0, "none", error=_defect(fault))
     run = replace(run, seconds=time.perf_counter() - began)
-    if run.error is not None:
-        run = await _stood_in(store, adapter, now, run)
-    await catalogue.note_health(store, _health(adapter, now, offers=run.offers, run=run))
-    await catalogue.note_run(
-        store,
-        catalogue.SyncRun(
-            provider=run.provider,
-            started_at=now,
-            finished_at=now + timedelta(seconds=run.seconds),
-            rows=run.rows,
-            offers=run.offers,
-            inserted=run.inserted,
-            changed=run.changed,
-            gone=run.gone,
-            rejects=run.rejects,
-            error=run.error,
-        ),
-    )
+    live = run.offers if run.error is None or run.offers else before.offers if before is not None else 0
+    await catalogue.note_health(store, _health(adapter, now, offers=live, run=run))
+    await catalogue.note_run(store, _logged(run, now))
     return run
+
+
+def _logged(run: ProviderRun, now: datetime) -> SyncRun:
+    from market.catalogue import SyncRun
+
+    return SyncRun(
+        provider=run.provider,
+        started_at=now,
+        finished_at=now + timedelta(seconds=run.seconds),
+        rows=run.rows,
+        offers=run.offers,
+        inserted=run.inserted,
+        changed=run.changed,
+        gone=run.gone,
+        rejects=run.rejects,
+        error=run.error,
+    )
+
+
+def _defect(fault: Exception) -> str:
+    return f"the adapter failed ({type(fault).__name__}); see the log"
+
+
+async def _published(store: Store, adapter: type[Adapter], now: datetime) -> ProviderRun:
+    offers = await _record_published(store, adapter, now)
+    return ProviderRun(adapter.name, now, 0.0, "published table", rows=offers, offers=offers)
 
 
 def _missing_secrets(adapter: type[Adapter]) -> list[str]:
@@ -174,10 +214,28 @@ async def _fetched(store: Store, adapter: type[Adapter], now: datetime, connect:
         return _run(adapter, now, report, error=str(problem))
     except Exception as fault:  # a defect in one adapter must not stop the others
         log.exception("adapter %s failed", adapter.name)
-        return _run(adapter, now, report, error=f"the adapter failed ({type(fault).__name__}); see the log")
+        return _run(adapter, now, report, error=_defect(fault))
     finally:
         await client.aclose()
-    return replace(_run(adapter, now, report), inserted=recorded.inserted, changed=recorded.changed, gone=recorded.gone)
+    return _stored(_run(adapter, now, report), recorded)
+
+
+def _stored(run: ProviderRun, recorded: Recorded) -> ProviderRun:
+    """The run with what the catalogue made of it: what it refused is refused, with its reason."""
+    rejects = dict(run.rejects)
+    refused = dict(recorded.refused)
+    if recorded.duplicates:
+        refused["the same offer twice; the cheaper was kept"] = recorded.duplicates
+    for reason, count in refused.items():
+        rejects[reason] = rejects.get(reason, 0) + count
+    return replace(
+        run,
+        offers=run.offers - sum(refused.values()),
+        inserted=recorded.inserted,
+        changed=recorded.changed,
+        gone=recorded.gone,
+        rejects=rejects,
+    )
 
 
 def _run(adapter: type[Adapter], now: datetime, report: SyncReport, error: str | None = None) -> ProviderRun:
@@ -195,14 +253,14 @@ def _run(adapter: type[Adapter], now: datetime, report: SyncReport, error: str |
     )
 
 
-async def _stood_in(store: Store, adapter: type[Adapter], now: datetime, run: ProviderRun) -> ProviderRun:
-    """After a failure: the published table, for a provider never read whole or so long ago that all of it is gone."""
-    from market import catalogue
-
-    before = (await catalogue.provider_states(store)).get(adapter.name)
+def _is_bare(adapter: type[Adapter], before: ProviderHealth | None, now: datetime) -> bool:
+    """Whether nothing read from the provider itself is left: never read whole, or so long ago that it is dropped."""
     confirmed = before.last_complete_at if before is not None else None
-    if confirmed is not None and now - confirmed <= adapter.drop_after:
-        return run
+    return confirmed is None or now - confirmed > adapter.drop_after
+
+
+async def _stood_in(store: Store, adapter: type[Adapter], now: datetime, run: ProviderRun) -> ProviderRun:
+    """The published table where the provider's own answer should be; the failure stays told."""
     offers = await _record_published(store, adapter, now)
     return replace(run, offers=offers, source="published table") if offers else run
 
