@@ -12,8 +12,7 @@ comma := ,
 .PHONY: help setup run serve test bench conformance lint format docs clean
 
 help:
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
-		|| sed -n 's/^\([a-z]*\):.*## /  make \1  /p' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: $(VENV)/.ready-dev ## set up everything a developer needs in .venv
 
@@ -36,7 +35,7 @@ conformance: $(VENV)/.ready-dev ## the MCP conformance suite, and tokens counted
 lint: $(VENV)/.ready-dev ## style, security rules, types and layers
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check . || { echo "Run 'make format'."; exit 1; }
-	@$(BIN)/lint-imports --no-cache | tail -n 1
+	@report=$$($(BIN)/lint-imports --no-cache) || { echo "$$report"; exit 1; }
 	@$(BIN)/mypy
 	@$(BIN)/basedpyright --pythonpath $(BIN)/python
 
