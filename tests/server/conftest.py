@@ -78,9 +78,9 @@ def declare() -> Iterator[Callable[..., None]]:
     registry.capabilities()
     before = set(registry._REGISTRY)
 
-    def declared(name: str, run: Any = _done, **how: Any) -> None:
+    def declared(name: str, run: Any = _done, *routes: str, **how: Any) -> None:
         run.__name__ = name
-        capability(**{"scope": "market:read", "effect": "read", **how})(run)
+        capability(*routes, **{"scope": "market:read", "effect": "read", **how})(run)
 
     yield declared
     for name in set(registry._REGISTRY) - before:
