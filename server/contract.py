@@ -1,4 +1,4 @@
-"""Compares two versions of a contract (`openapi.json`, `tools.json`): what may a client no longer send or get?"""
+"""Compares two versions of a contract (`openapi.json`, `tools.json`): what clients may no longer send or get."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from server.app import make_market, providers
 from server.version import product_version
 
 if TYPE_CHECKING:
-    from adapters.base import Adapter
     from market.catalogue import ProviderHealth
+    from tools.sync import Provider
 
 CONNECT_SECONDS = 4.0
 ENOUGH_DISK_BYTES = 200 * 1024 * 1024
@@ -83,7 +83,7 @@ def _configuration(settings: Settings) -> dict[str, str]:
     }
 
 
-async def _reached(adapters: Mapping[str, type[Adapter]], reach: Reach) -> dict[str, bool]:
+async def _reached(adapters: Mapping[str, Provider], reach: Reach) -> dict[str, bool]:
     """Whether the API of each of these providers can be connected to from here."""
     addresses = [urlsplit(adapter.base_url) for adapter in adapters.values()]
     answers = await asyncio.gather(*(reach(one.hostname or "", one.port or 443) for one in addresses))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from market.context import Market
 from market.errors import BrokerError, NotFound, ProviderFailed, StorageFailed
@@ -54,6 +54,7 @@ class ProviderRun:
         return self.rows / self.seconds if self.seconds > 0 else 0.0
 
 
+Provider: TypeAlias = "type[Adapter]"
 Providers = list["type[Adapter]"]
 Connect = Callable[["type[Adapter]"], "ProviderClient"]
 Told = Callable[[ProviderRun], Awaitable[None]]
