@@ -78,7 +78,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     given: dict[str, Any] = {
         name: value
         for name in ("host", "port", "toolsets", "read_only")
-        if (value := getattr(arguments, name, None)) not in (None, False)
+        if (value := getattr(arguments, name, None)) is not None and value is not False
     }
     if arguments.data_dir:
         given["data_dir"] = Path(arguments.data_dir)

@@ -104,15 +104,14 @@ async def test_nothing_is_fetched_when_fetching_is_off(market: Market) -> None:
 
 
 async def test_fetching_into_an_unusable_folder_ends_with_a_word_in_the_log(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr("tools.scheduler.TICK_SECONDS", 0)
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    market = app.make_market(Settings(data_dir=blocked / "data", sync="on"))
-    task = asyncio.create_task(app.keep_fresh(market))
+    task = asyncio.create_task(app.keep_fresh(app.make_market(Settings(data_dir=blocked / "data", sync="on"))))
     with caplog.at_level(logging.WARNING, logger="gpubroker"):
-        while "sync waits" not in caplog.text:
-            await asyncio.sleep(0)
+        await asyncio.wait([task], timeout=0.5)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert "Make its folder writable" in caplog.text
