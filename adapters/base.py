@@ -109,11 +109,11 @@ class Adapter:
         return page  # type: ignore[no-any-return]
 
     def parse(self, row: Any) -> Iterable[Offer]:
-        """The offers of one row. Unlistable, lookup, type, value and arithmetic errors refuse the row, never the page."""
+        """The offers of one row; Unlistable, lookup, type, value and arithmetic errors refuse the row, not the page."""
         raise ProviderFailed(f"`{self.name}` has no API to read prices from.")
 
     async def offers(self, report: SyncReport) -> AsyncIterator[Offer]:
-        """Every offer the API has now, counted in `report`; a page that is not what it should be raises ProviderFailed."""
+        """Every offer the API has now, counted in `report`. Raises ProviderFailed for a page in an unknown shape."""
         async for page in self.pages():
             for offer in self.read(page, report):
                 yield offer

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     request_state_key: str = Field(
         default="",
         repr=False,
-        description="Secret of at least 32 characters that seals questions to the user; needed when several processes serve.",
+        description="Secret of 32 characters or more that seals questions to the user; needed by several processes.",
     )
 
     @property
