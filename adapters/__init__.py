@@ -1,4 +1,4 @@
-"""Providers, one module each, found by listing this folder; a module that cannot be imported is reported, never fatal."""
+"""Providers, one module each, found by listing this folder; one that cannot be imported is reported, never fatal."""
 
 from __future__ import annotations
 
