@@ -104,7 +104,8 @@ class Capability(Generic[RequestT, ResultT]):
                 f"{' and '.join(f'`{name}`' for name in twice)} are the same argument.", next_step="Give it once."
             )
         try:
-            return self.request.model_validate(dict(arguments))
+            # Models like to send null for what they leave out.
+            return self.request.model_validate({name: value for name, value in arguments.items() if value is not None})
         except ValidationError as problem:
             raise ValidationFailed(**explained(problem)) from None
 
@@ -242,11 +243,15 @@ def capability(
     return declare
 
 
-@cache
 def capabilities() -> Mapping[str, Capability[Any, Any]]:
-    """Every capability by name, found by importing the modules of this folder (all of them light)."""
+    """Every capability, in the order of their names; found by importing the modules of this folder (all light)."""
+    _import_all()
+    return dict(sorted(_REGISTRY.items()))
+
+
+@cache
+def _import_all() -> None:
     import tools
 
     for module in pkgutil.iter_modules(tools.__path__):
         importlib.import_module(f"tools.{module.name}")
-    return _REGISTRY
