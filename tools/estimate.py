@@ -15,7 +15,7 @@ from market.money import Money
 from tools.capability import Request, Result, capability
 from tools.intake import Method, Reading, Workload, read
 from tools.offer_view import Number
-from tools.search import known_region
+from tools.search import SomeDollars, known_region
 from tools.sizing import (
     DISK_GB,
     EPOCHS,
@@ -62,9 +62,7 @@ class EstimateWorkload(Request):
     unit: Literal["example", "request", "token"] | None = None
     duration_hours: float | None = Field(default=None, gt=0, le=87_600)
     region: str | None = Field(default=None, max_length=60)
-    max_price: Decimal | None = Field(
-        default=None, gt=0, le=1_000_000, description="US dollars an hour for the instance."
-    )
+    max_price: SomeDollars | None = Field(default=None, description="US dollars an hour for the instance.")
     pricing: Literal["on_demand", "spot", "reserved"] | None = Field(default=None, description="Default: on_demand.")
 
 

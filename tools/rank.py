@@ -6,7 +6,6 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import AliasChoices, Field
@@ -21,6 +20,7 @@ from tools.search import (
     Pricings,
     Relaxation,
     SearchOffers,
+    SomeDollars,
     Words,
     market_query,
     relaxed,
@@ -67,9 +67,7 @@ class RankOffers(Request):
     region: Words = Field(default_factory=list)
     provider: Words = Field(default_factory=list)
     pricing: Pricings = Field(default_factory=list, description="Default: on_demand.")
-    max_price: Decimal | None = Field(
-        default=None, gt=0, le=1_000_000, description="US dollars an hour for the instance."
-    )
+    max_price: SomeDollars | None = Field(default=None, description="US dollars an hour for the instance.")
     memory_gb_min: float | None = Field(default=None, ge=0, le=10_000, description="Memory of one GPU.")
     limit: int = Field(default=5, ge=1, le=20)
 

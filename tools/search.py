@@ -72,6 +72,29 @@ Pricings = Annotated[
 ]
 
 
+def _short(value: object) -> object:
+    if isinstance(value, str) and len(value) > 40:
+        raise ValueError("must have at most 40 characters")
+    return value
+
+
+Dollars = Annotated[
+    Decimal,
+    Field(ge=0, le=1_000_000),
+    BeforeValidator(_short),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1_000_000}),
+]
+"""An amount of US dollars, as a number or written out."""
+
+SomeDollars = Annotated[
+    Decimal,
+    Field(gt=0, le=1_000_000),
+    BeforeValidator(_short),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1_000_000}),
+]
+"""An amount above zero."""
+
+
 class SearchOffers(Request):
     """Filters; all must hold, the entries of one list are alternatives."""
 
@@ -105,20 +128,14 @@ class SearchOffers(Request):
     total_memory_gb_min: float | None = Field(
         default=None, ge=0, le=1_000_000, description="Memory of all GPUs together."
     )
-    max_price: Decimal | None = Field(
+    max_price: Dollars | None = Field(
         default=None,
-        ge=0,
-        le=1_000_000,
         validation_alias=AliasChoices("max_price", "price_max", "max_price_per_hour"),
         description="US dollars an hour for the whole instance.",
     )
-    max_price_per_gpu: Decimal | None = Field(
-        default=None, ge=0, le=1_000_000, description="US dollars an hour for one GPU."
-    )
-    price_min: Decimal | None = Field(
+    max_price_per_gpu: Dollars | None = Field(default=None, description="US dollars an hour for one GPU.")
+    price_min: Dollars | None = Field(
         default=None,
-        ge=0,
-        le=1_000_000,
         validation_alias=AliasChoices("price_min", "min_price"),
         json_schema_extra=HTTP_ONLY,
     )

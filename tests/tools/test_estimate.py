@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from market import gpus
+from market.context import Market
+from market.errors import ValidationFailed
+from tests.market.offer_samples import made
+from tests.tools.conftest import ask, stocked
+from tools.sizing import Job, decode_speed, size
+
+SERVED = "serve Llama 3.1 8B in bf16 with 8k context"
+
+
+def _llm(**facts: Any) -> Job:
+    return Job(**({"workload": "llm_inference", "model": "Llama 3.1 8B", "precision": "bf16"} | facts))
+
+
+@pytest.mark.requirement("FR-MATH-007")
+@pytest.mark.parametrize(
+    ("model", "precision", "weights_gb"),
+    [
+        ("Llama 3.1 8B", "bf16", 16.06),
+        ("meta-llama/Meta-Llama-3.1-70B-Instruct", "q4_k_m", 42.5),
+        ("DeepSeek-R1", "fp8", 671),
+        ("mixtral 8x7b", "bf16", 93.4),
+        ("Qwen3-4B", "int4", 2.2),
+    ],
+)
+def test_weights_of_named_models_are_within_five_percent(model: str, precision: str, weights_gb: float) -> None:
+    parts = size(_llm(model=model, precision=precision)).parts
+    assert parts is not None
+    assert parts.weights_gb == pytest.approx(weights_gb, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("job", "active_b", "total_b"),
+    [
+        (_llm(model="Mixtral 8x22B"), 39, 141),
+        (_llm(model="some 8x7B mixture"), 14, 47.6),
+        (_llm(model="Foo-30B-A3B"), 3, 30),
+        (_llm(model=None, parameters_b=13.0), None, 13),
+        (_llm(model="Foo-13B-chat"), None, 13),
+    ],
+)
+def test_a_model_is_as_large_as_its_name_says(job: Job, active_b: float | None, total_b: float) -> None:
+    shape = size(job).shape
+    assert shape is not None
+    assert shape.parameters / 1e9 == pytest.approx(total_b)
+    assert (shape.active_parameters or 0) / 1e9 == pytest.approx(active_b or 0)
+
+
+@pytest.mark.parametrize(
+    ("job", "said"),
+    [
+        (_llm(model="Foobar"), "not known and its name carries no size"),
+        (_llm(model=None), "needs a model"),
+        (_llm(model="Foo 10T"), "ten trillion"),
+        (_llm(model=None, parameters_b=10_000.0), "ten trillion"),
+        (_llm(model=None, parameters_b=0.0), "above 0"),
+        (Job("training"), "needs a model"),
+    ],
+)
+def test_what_cannot_be_sized_says_what_is_missing(job: Job, said: str) -> None:
+    with pytest.raises(ValidationFailed, match=said) as caught:
+        size(job)
+    assert caught.value.next_step
+
+
+async def test_the_gate_refuses_ten_trillion_parameters_and_zero_hours(market: Market) -> None:
+    for wrong in ({"parameters_b": 10_000}, {"duration_hours": 0}, {"quantity": -1}, {"max_price": 0}):
+        with pytest.raises(ValidationFailed, match=next(iter(wrong))):
+            await ask(market, "estimate_workload", workload="llm_inference", **wrong)
+    with pytest.raises(ValidationFailed, match="ten trillion"):
+        await ask(market, "estimate_workload", text="serve a 10T model")
+    with pytest.raises(ValidationFailed, match="Neither words nor a workload"):
+        await ask(market, "estimate_workload")
+    with pytest.raises(ValidationFailed, match="not clear"):
+        await ask(market, "estimate_workload", text="hello")
+
+
+async def test_a_field_wins_over_the_words_and_models_are_never_mixed(market: Market) -> None:
+    estimate = await ask(market, "estimate_workload", text=SERVED, model="Mistral 7B", context_tokens=1_000)
+    assert (estimate.understood.model, estimate.understood.context_tokens) == ("Mistral 7B", 1_000)
+    by_size = await ask(market, "estimate_workload", text=SERVED, parameters_b=70)
+    assert (by_size.understood.model, by_size.understood.parameters_b) == (None, 70)
+    assert by_size.min_vram_gb > 140
+
+
+async def test_fits_hold_the_work_and_cost_is_the_sum_of_its_items(market: Market) -> None:
+    disk = Decimal("0.10")
+    await stocked(
+        market,
+        made("aws:h100:us", "4", storage_price_per_gb_month=disk),
+        made("aws:4090:us", "0.6", gpu="RTX-4090", memory_gb=24.0, min_rental_minutes=600),
+        made("aws:t4:us", "0.2", gpu="T4", memory_gb=16.0),
+        made("aws:t4x2:us", "0.4", gpu="T4", memory_gb=16.0, gpu_count=2),
+        made("aws:mig:us", "0.1", gpu_fraction=1 / 7, memory_gb=10.0),
+        made("aws:gone:us", "0.1", availability="unavailable"),
+        made("aws:h100:us:spot", "1", pricing="spot"),
+    )
+    estimate = await ask(market, "estimate_workload", text=SERVED + " for 5 hours")
+    fits = {fit.offer_id: fit for fit in estimate.fits}
+    assert set(fits) == {"aws:h100:us", "aws:4090:us", "aws:t4x2:us"}
+    for fit in fits.values():
+        assert fit.total_memory_gb >= estimate.min_vram_gb
+        assert fit.cost_low == sum(item.low for item in fit.cost)
+        assert fit.cost_high == sum(item.high for item in fit.cost)
+        assert fit.tokens_per_second == sorted(fit.tokens_per_second)
+    assert fits["aws:4090:us"].cost_low == Decimal(6)  # ten hours are the least it is rented for
+    assert [item.item for item in fits["aws:h100:us"].cost] == ["GPU time", "100 GB disk"]
+    costs = [fit.cost_low for fit in estimate.fits]
+    assert costs == sorted(costs)
+    assert estimate.estimated_cost_range == [min(costs), max(fit.cost_high for fit in estimate.fits)]
+    assert estimate.recommended_gpu_tiers[0] == f"{estimate.fits[0].gpu_count}x {estimate.fits[0].gpu}"
+
+
+async def test_spot_is_counted_only_when_asked_for(market: Market) -> None:
+    await stocked(market, made("aws:h100:us", "4"), made("aws:h100:us:spot", "1", pricing="spot"))
+
+    async def offers(**more: Any) -> list[str]:
+        return [fit.offer_id for fit in (await ask(market, "estimate_workload", text=SERVED, **more)).fits]
+
+    assert await offers() == ["aws:h100:us"]
+    assert await offers(pricing="spot") == ["aws:h100:us:spot"]
+    words = await ask(market, "estimate_workload", text=SERVED + ", preemptible")
+    assert [fit.offer_id for fit in words.fits] == ["aws:h100:us:spot"]
+
+
+async def test_a_count_without_an_offer_gives_way_to_the_next(market: Market) -> None:
+    await stocked(market, made("aws:b200x8:us", "40", gpu="B200", memory_gb=180.0, gpu_count=8))
+    (fit,) = (await ask(market, "estimate_workload", text=SERVED)).fits
+    assert (fit.gpu, fit.gpu_count) == ("B200", 8)
+
+
+async def test_nothing_that_fits_says_which_limit_could_give_way(market: Market) -> None:
+    await stocked(market, made("aws:h100:us", "4"))
+    tight = await ask(market, "estimate_workload", text=SERVED + " on an A100 in the EU under $1/h")
+    assert tight.fits == []
+    assert tight.warnings[0].endswith(
+        "within region eu, max_price 1.0000, gpu A100; loosen one of them, or take a smaller `precision`."
+    )
+    huge = await ask(market, "estimate_workload", text="serve llama 3.1 405b in fp32")
+    assert "smaller model" in huge.warnings[0]
+    with pytest.raises(ValidationFailed, match="germany"):
+        await ask(market, "estimate_workload", text=SERVED, region="germny")
+
+
+async def test_a_job_of_moments_still_costs_something(market: Market) -> None:
+    await stocked(market, made("aws:h100:us", "0.01"))
+    estimate = await ask(market, "estimate_workload", text=SERVED, quantity=1, unit="token")
+    assert estimate.fits[0].cost_low > 0
+    assert estimate.estimated_cost_range[0] > 0
+
+
+async def test_hours_say_what_they_take_for_granted(market: Market) -> None:
+    await stocked(market, made("aws:h100:us", "4"))
+    tuned = await ask(market, "estimate_workload", text="fine-tune Llama 3.1 8B with qlora on 50k examples")
+    assert {"512 tokens for each example", "3 passes over the examples"} <= set(tuned.assumptions)
+    low, likely, high = tuned.fits[0].hours
+    # 8·N·D over 20 to 40 % of 989 TFLOPS
+    work = 8 * 8.03e9 * 50_000 * 512 * 3
+    assert (low, high) == pytest.approx((work / (989.4e12 * 0.4 * 3600), work / (989.4e12 * 0.2 * 3600)), rel=0.01)
+    assert low < likely < high
+    plain = await ask(market, "estimate_workload", text=SERVED)
+    assert plain.missing == ["duration_hours or quantity (for hours and cost)", "concurrency"]
+    assert plain.estimated_cost_range is None
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "what"),
+    [
+        ("generate images with flux", 24, "FLUX.1"),
+        ("generate images", 8, "SDXL-class"),
+        ("transcribe 10 hours of audio with whisper", 5, "Whisper"),
+        ("embed 1M documents", 4, "embedding"),
+        ("a jupyter notebook", 16, "exploration"),
+    ],
+)
+async def test_other_work_takes_what_its_users_published(market: Market, text: str, least: float, what: str) -> None:
+    estimate = await ask(market, "estimate_workload", text=text)
+    assert estimate.min_vram_gb == least
+    assert what in estimate.assumptions[0]
+
+
+def test_a_mixture_serving_many_reads_more_than_its_active_part() -> None:
+    card = gpus.catalogue()["H200-SXM"]
+    job = _llm(model="DeepSeek R1", precision="fp8", context_tokens=1_000)
+    crowd = _llm(model="DeepSeek R1", precision="fp8", context_tokens=1_000, concurrency=64)
+    alone, together = (decode_speed(each, size(each), card, 8) for each in (job, crowd))
+    assert alone is not None
+    assert together is not None
+    assert together.likely < 64 * alone.likely * 0.3
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    st.sampled_from(["Llama 3.1 8B", "Llama 3.1 70B", "DeepSeek R1", "Mixtral 8x7B"]),
+    st.sampled_from(["bf16", "fp8", "q4_k_m", "int4", "fp32"]),
+    st.sampled_from(sorted(gpus.catalogue())),
+    st.integers(1, 8),
+    st.integers(1, 100_000),
+    st.integers(1, 10_000_000),
+)
+def test_no_speed_is_above_what_the_memory_can_feed(
+    model: str, precision: str, gpu: str, count: int, streams: int, context: int
+) -> None:
+    job = _llm(model=model, precision=precision, concurrency=streams, context_tokens=context)
+    card = gpus.catalogue()[gpu]
+    sized = size(job)
+    speed = decode_speed(job, sized, card, count)
+    if speed is None:
+        assert not (card.memory_bandwidth_gbps and (card.bf16_tflops or card.fp16_tflops))
+        return
+    assert speed.low <= speed.likely <= speed.high <= speed.ceiling
+    assert sized.shape is not None
+    least_read = (sized.shape.active_parameters or sized.shape.parameters) * 0.56
+    assert speed.ceiling <= streams * count * (card.memory_bandwidth_gbps or 0) * 1e9 / least_read
