@@ -37,7 +37,7 @@ async def run(settings: Settings, *, as_json: bool = False) -> int:
     try:
         async with Client(_server(settings)) as client:
             try:
-                await _converse(client, out, said, wait=settings.sync == "on")
+                await _converse(client, out, said, settings)
             except BrokerError as problem:
                 refusal = problem
     except* MCPError:
@@ -51,11 +51,11 @@ async def run(settings: Settings, *, as_json: bool = False) -> int:
     return 0
 
 
-async def _converse(client: Client, out: Console, said: dict[str, Any], *, wait: bool) -> None:
+async def _converse(client: Client, out: Console, said: dict[str, Any], settings: Settings) -> None:
     out.rule("GPUBroker: what a client sees")
     await _introduce(client, out)
-    if wait:
-        await _wait_for_live(client, out)
+    if settings.sync == "on":
+        await _wait_for_live(client, out, settings.chosen_providers)
     said["estimate"] = await _estimate(client, out)
     said["search"] = await _search(client, out, said["estimate"])
     said["ranking"] = await _rank(client, out)
@@ -83,26 +83,24 @@ async def _introduce(client: Client, out: Console) -> None:
     out.print(table)
 
 
-async def _wait_for_live(client: Client, out: Console) -> None:
+async def _wait_for_live(client: Client, out: Console, wanted: frozenset[str] | None) -> None:
     """Give the first fetch a moment, so that live prices are in the answers where there is a network."""
-    asked = _unasked(await _providers(client))
+    asked = await _unasked(client, wanted)
     if not asked:
         return
     out.print(f"\n[dim]Asking {asked} live sources in the background, {LIVE_WAIT_SECONDS:.0f} s at most …[/]")
     with anyio.move_on_after(LIVE_WAIT_SECONDS):
         for _ in range(int(LIVE_WAIT_SECONDS / POLL_SECONDS)):
-            if _unasked(await _providers(client)) == 0:
+            if await _unasked(client, wanted) == 0:
                 return
             await anyio.sleep(POLL_SECONDS)
 
 
-def _unasked(providers: list[dict[str, Any]]) -> int:
-    return sum(provider["state"] == "unknown" for provider in providers)
-
-
-async def _providers(client: Client) -> list[dict[str, Any]]:
+async def _unasked(client: Client, wanted: frozenset[str] | None) -> int:
+    """How many of the wanted providers have not been asked yet."""
     result = await client.call_tool("market_overview", {"gpus": 1})
-    return list((result.structured_content or {}).get("provider_health", []))
+    providers = (result.structured_content or {}).get("provider_health", [])
+    return sum(one["state"] == "unknown" and (wanted is None or one["provider"] in wanted) for one in providers)
 
 
 async def _ask(client: Client, out: Console, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def reference() -> str:
 
 
 def _tools() -> Iterator[str]:
-    for tool in mcp_tools.listing(OFFERED):
+    for tool in sorted(mcp_tools.listing(OFFERED), key=lambda tool: str(tool.name)):
         yield f"### `{tool.name}`\n\n{tool.description}\n"
         schema: dict[str, Any] = tool.input_schema
         required = set(schema.get("required", []))
@@ -69,7 +69,7 @@ def _type(schema: dict[str, Any]) -> str:
 
 
 def _routes() -> Iterator[tuple[str, ...]]:
-    for item in capabilities().values():
+    for item in sorted(capabilities().values(), key=lambda item: item.name):
         if "http" in item.doors:
             for route in item.routes:
                 method, path = route.split(" ", 1)

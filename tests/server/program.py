@@ -1,4 +1,7 @@
-"""The command line as a program of its own: `python -m server …` in a process, waited for or left running."""
+"""The command line as a program of its own: `python -m server …` in a process, waited for or left running.
+
+Neither it nor what it starts can look up anything but this machine.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,15 @@ from typing import IO, Any
 from tests.house import ROOT
 
 MOST_SECONDS = 90
+OFFLINE = ROOT / "tests" / "server" / "offline"
 _ADDRESS = re.compile(r"http://\S+")
 
 
 def environment(folder: Path, **changed: str) -> dict[str, str]:
-    """What the program sees: no settings but these, a folder of its own, no background fetching."""
+    """What the program sees: no settings but these, a folder of its own, no background fetching, no network."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GPUBROKER_")}
-    return {**kept, "GPUBROKER_DATA_DIR": str(folder), "GPUBROKER_SYNC": "off", **changed}
+    path = os.pathsep.join([str(OFFLINE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**kept, "PYTHONPATH": path, "GPUBROKER_DATA_DIR": str(folder), "GPUBROKER_SYNC": "off", **changed}
 
 
 def gpubroker(folder: Path, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
