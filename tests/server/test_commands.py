@@ -180,13 +180,14 @@ def test_numbers_and_lists_are_understood_from_words(capsys: pytest.CaptureFixtu
     assert all(offer.get("price_per_hour_usd", offer["price_per_hour"]) <= 2.5 for offer in offers)
 
 
+HIDDEN = "geheim"
 WRONG_SETTINGS: dict[str, dict[str, str]] = {
     "`port` must be": {"GPUBROKER_PORT": "abc"},
     "`port` must be at most 65535": {"GPUBROKER_PORT": "99999"},
     "`sync` must be one of": {"GPUBROKER_SYNC": "maybe"},
     "`log_level` must be one of": {"GPUBROKER_LOG_LEVEL": "LOUD"},
     "`read_only` must be": {"GPUBROKER_READ_ONLY": "perhaps"},
-    "GPUBROKER_DATABASE_URL": {"GPUBROKER_DATABASE_URL": "mysql://u:geheim@h/d"},
+    "GPUBROKER_DATABASE_URL": {"GPUBROKER_DATABASE_URL": f"mysql://u:{HIDDEN}@h/d"},
 }
 
 
@@ -200,7 +201,7 @@ def test_a_wrong_setting_is_named(
     assert main(["search"]) == FAILED
     words = capsys.readouterr().err
     assert said in words
-    assert "geheim" not in words
+    assert HIDDEN not in words
 
 
 def test_sync_says_which_provider_could_not_be_asked_and_ends_with_code_4(folder: Path) -> None:
