@@ -9,7 +9,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -91,23 +90,25 @@ def print_offers(page: OfferPage) -> None:
 def offer_table(offers: Sequence[Facts], width: int) -> Table:
     """Offers in US dollars; where a price comes from and its date stand beside it."""
     roomy = width >= ROOMY
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = _table()
     for name in ("$/h", "$/GPU h"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in (
-        ("GPU", "pricing", "region", "stock", "price from", "id") if roomy else ("offer", "stock", "price from")
-    ):
+    for name in ("GPU", "pricing", "region", "stock", "price from", "id") if roomy else ("offer", "price from"):
         table.add_column(name, overflow="fold")
     for offer in offers:
-        whole, each = _dollars(offer)
-        named = (_card(offer), str(offer["pricing"]).replace("_", " "), str(offer["region"]))
+        facts = [_card(offer), str(offer["pricing"]).replace("_", " "), str(offer["region"])]
         source = f"{_SOURCES.get(offer['price_source'], offer['price_source'])} {str(offer['price_as_of'])[:10]}"
         if roomy:
-            table.add_row(whole, each, *map(escape, (*named, offer["availability"], source, offer["id"])))
+            cells = [*facts, str(offer["availability"]), source, str(offer["id"])]
         else:
-            cell = f"{escape(', '.join(named))}\n[dim]{escape(offer['id'])}[/]"
-            table.add_row(whole, each, cell, offer["availability"], escape(source))
+            stock = [] if offer["availability"] == "unknown" else [str(offer["availability"])]
+            cells = [", ".join([*facts, *stock]) + "\n" + str(offer["id"]), source]
+        table.add_row(*_dollars(offer), *map(escape, cells))
     return table
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
 
 
 def _dollars(offer: Facts) -> tuple[str, str]:
@@ -155,7 +156,7 @@ def print_runs(runs: Sequence[ProviderRun], out: Console) -> None:
     """What one sync did, provider by provider, and what each refused or failed at."""
     rows, seconds = sum(run.rows for run in runs), max((run.seconds for run in runs), default=0.0)
     out.print(f"[bold]{rows} rows, {sum(run.offers for run in runs)} offers in {seconds:.1f} s[/]")
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = _table()
     for name in ("provider", "source"):
         table.add_column(name)
     for name in ("rows", "offers", "new", "changed", "gone", "s", "rows/s"):
@@ -183,13 +184,16 @@ def print_examination(found: Facts) -> None:
     if live:
         out.print("\n[bold]Asked for live prices[/]")
         out.print(_live_table(live))
+        for provider in live:
+            if provider["remarks"]:
+                out.print(f"  {escape(provider['provider'])}: [dim]{escape(provider['remarks'])}[/]")
     grouped: dict[tuple[str, str], list[str]] = {}
     for provider in found["providers"]:
         if not provider["live"]:
             name = f"{provider['provider']} {provider['offers']}" if provider["offers"] else provider["provider"]
             grouped.setdefault((provider["state"], provider["remarks"]), []).append(name)
     if grouped:
-        out.print("[bold]Not asked[/] (name and offers)")
+        out.print("\n[bold]Known from published tables, or not at all[/] (name and offers)")
     for (_, remarks), names in sorted(grouped.items(), key=lambda one: -len(one[1])):
         out.print(f"  {escape(', '.join(names))}: [dim]{escape(remarks)}[/]", soft_wrap=False)
     if found["unmapped_gpus"]:
@@ -202,18 +206,17 @@ def print_examination(found: Facts) -> None:
 
 
 def _live_table(providers: Sequence[Facts]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("provider", "state", "reached", "offers", "prices confirmed", "remarks"):
+    table = _table()
+    for name in ("  provider", "state", "reached", "offers", "confirmed"):
         table.add_column(name, overflow="fold", justify="right" if name == "offers" else "left")
     for provider in providers:
         state = "not asked yet" if provider["state"] == "unknown" else provider["state"]
         late = " (stale)" if provider["stale"] and provider["confirmed_at"] else ""
         table.add_row(
-            provider["provider"],
+            f"  {escape(provider['provider'])}",
             f"[{_STATE_STYLE.get(provider['state'], 'dim')}]{state}{late}[/]",
             _REACHED[provider["reachable"]],
             str(provider["offers"]),
             provider["confirmed_at"] or "never",
-            escape(provider["remarks"]),
         )
     return table
