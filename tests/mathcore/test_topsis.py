@@ -19,7 +19,7 @@ def _decisions(draw: st.DrawFn) -> tuple[list[list[float]], list[float], list[bo
     criteria, alternatives = draw(st.integers(1, 5)), draw(st.integers(1, 8))
     few = st.sampled_from([0.0, 1.0, 2.0, 2.5, 1e-9, 1e9])
     columns = [draw(st.lists(few | _value, min_size=alternatives, max_size=alternatives)) for _ in range(criteria)]
-    weights = draw(st.lists(_weight, min_size=criteria, max_size=criteria).filter(lambda all_: sum(all_) > 0))
+    weights = draw(st.lists(_weight, min_size=criteria, max_size=criteria).filter(lambda all_: max(all_) > 1e-9))
     return columns, weights, draw(st.lists(st.booleans(), min_size=criteria, max_size=criteria))
 
 

@@ -51,6 +51,6 @@ async def stocked(market: Market, *offers: Offer) -> Market:
     return market
 
 
-async def ask(market: Market, name: str, **arguments: Any) -> Any:
+async def ask(market: Market, capability: str, /, **arguments: Any) -> Any:
     """A capability called as every door calls it: raw arguments through the gate."""
-    return await capabilities()[name].call(Context(market), arguments)
+    return await capabilities()[capability].call(Context(market), arguments)

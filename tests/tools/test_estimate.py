@@ -18,7 +18,8 @@ SERVED = "serve Llama 3.1 8B in bf16 with 8k context"
 
 
 def _llm(**facts: Any) -> Job:
-    return Job(**({"workload": "llm_inference", "model": "Llama 3.1 8B", "precision": "bf16"} | facts))
+    known: dict[str, Any] = {"workload": "llm_inference", "model": "Llama 3.1 8B", "precision": "bf16"}
+    return Job(**(known | facts))
 
 
 @pytest.mark.requirement("FR-MATH-007")

@@ -94,6 +94,7 @@ def test_a_shape_can_be_made_of_any_size(parameters_b: float) -> None:
 
 @given(st.text(max_size=80))
 def test_no_text_breaks_the_reading_of_names(text: str) -> None:
-    named_in(text), resident_in(text)
+    named_in(text)
+    resident_in(text)
     found = size_in(text)
     assert found is None or found[0] >= 0.01
