@@ -241,7 +241,6 @@ BODIES: dict[str, bytes] = {
     "a huge whole number": b'{"gpu_count": ' + b"9" * 5_000 + b"}",
     "deep nesting": b'{"q": ' + b"[" * 200_000 + b"]" * 200_000 + b"}",
     "deep nesting that parses": b'{"gpu": ' + b"[" * 500 + b"]" * 500 + b"}",
-    "null where a list belongs": b'{"gpu": null}',
     "an object where a number belongs": b'{"max_price": {"a": 1}}',
     "a list of lists": b'{"gpu": [["H100"]]}',
     "too many entries": json.dumps({"gpu": ["H100"] * 10_000}).encode(),
