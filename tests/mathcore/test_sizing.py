@@ -63,8 +63,9 @@ def test_more_context_or_more_requests_never_take_less(precision: str, context: 
 @pytest.mark.parametrize("name", ["parameters", "layers", "hidden", "kv_heads", "head_dim", "active_parameters"])
 def test_a_shape_without_a_real_figure_is_refused(name: str, bad: float) -> None:
     figures: dict[str, Any] = {"parameters": 8e9, "layers": 32, "hidden": 4096, "kv_heads": 8, "head_dim": 128}
+    figures[name] = bad
     with pytest.raises(ValueError, match=name):
-        ModelShape(**(figures | {name: bad}))
+        ModelShape(**figures)
 
 
 def test_no_more_parameters_are_active_than_there_are() -> None:
