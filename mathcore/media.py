@@ -30,18 +30,18 @@ class Pipeline:
 _SITES = "willitrunai.com and gigagpu.com"
 _WHISPER = "openai/whisper README"
 _WHISPER_GB = (("tiny", 1), ("base", 1), ("small", 2), ("medium", 5), ("large", 10), ("turbo", 6))
-_VIDEO = "published by users, unverified"
+_USERS = "published by users, unverified"
 PIPELINES: dict[str, Pipeline] = {
-    "sd-1.5": Pipeline(0.86e9, "fp16", (4, 4), "512²", _SITES),
-    "sdxl": Pipeline(2.6e9, "fp16", (7, 8), "1024²", _SITES),
+    "sd-1.5": Pipeline(0.86e9, "fp16", (4, 4), "512²", _USERS),
+    "sdxl": Pipeline(2.6e9, "fp16", (7, 8), "1024²", _USERS),
     "flux.1": Pipeline(12e9, "bf16", (33, 35), "all resident", _SITES),
     "flux.1-offloaded": Pipeline(12e9, "bf16", (22, 24), "text encoder offloaded", _SITES),
-    "flux.1-fp8": Pipeline(12e9, "fp8", (13, 15), "text encoder offloaded", _SITES),
-    "flux.1-int4": Pipeline(12e9, "int4", (7, 9), "text encoder offloaded", _SITES),
-    "wan-2.1-14b": Pipeline(14e9, "bf16", (60, 80), "720p, 5 s, all resident", _VIDEO),
-    "wan-2.1-14b-fp8": Pipeline(14e9, "fp8", (24, 24), "720p, 5 s, offloaded", _VIDEO),
-    "hunyuanvideo": Pipeline(13e9, "bf16", (60, 80), "720p, 5 s, all resident", _VIDEO),
-    "hunyuanvideo-fp8": Pipeline(13e9, "fp8", (24, 24), "720p, 5 s, offloaded", _VIDEO),
+    "flux.1-fp8": Pipeline(12e9, "fp8", (13, 15), "offloading unsaid", _SITES),
+    "flux.1-int4": Pipeline(12e9, "int4", (7, 9), "offloading unsaid", _SITES),
+    "wan-2.1-14b": Pipeline(14e9, "bf16", (60, 80), "720p, 5 s, all resident", _USERS),
+    "wan-2.1-14b-fp8": Pipeline(14e9, "fp8", (24, 24), "720p, 5 s, offloaded", _USERS),
+    "hunyuanvideo": Pipeline(13e9, "bf16", (60, 80), "720p, 5 s, all resident", _USERS),
+    "hunyuanvideo-fp8": Pipeline(13e9, "fp8", (24, 24), "720p, 5 s, offloaded", _USERS),
     "whisper-large-v3-faster": Pipeline(1.55e9, "fp16", (4.5, 4.5), "faster-whisper", "deepdml on huggingface.co"),
     "whisper-large-v3-int8": Pipeline(1.55e9, "int8", (3, 3), "faster-whisper", "deepdml on huggingface.co"),
     **{f"whisper-{size}": Pipeline(None, "fp16", (gb, gb), "reference engine", _WHISPER) for size, gb in _WHISPER_GB},

@@ -227,7 +227,7 @@ def hours(work: Workload, card: Card, count: int) -> Duration | None:
     None where neither an amount nor a duration was given, or nobody measured the speed. O(1).
     """
     if work.duration_hours is not None:
-        asked = (work.duration_hours,) * 3
+        asked = (work.duration_hours, work.duration_hours, work.duration_hours)
         return Duration(asked, {"as asked": asked})
     parts: dict[str, Range] = {}
     if work.kind in ("fine_tuning", "training"):
