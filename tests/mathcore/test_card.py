@@ -1,3 +1,5 @@
+"""The figures of a card: those that cannot be true are named, and every card we list gives tokens."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""Image, video and speech models and rendering: published peaks, weights that must fit, ceilings nobody beats."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""Speed bounds, held to published measurements, published training runs and claims that cannot be true."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""Memory of models, held to the exact count of their parameters and to published files and caches."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""Workloads of every kind on real cards: what fits where, how it is cut up, how fast and how long."""
+
 from __future__ import annotations
 
 import math
