@@ -1,3 +1,5 @@
+"""The shared market: opened once, seeded once, and never behind by more than a second."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""Price series: statistics, anomalies and forecasts, and what they refuse."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""How far a weight may move before another alternative wins."""
+
 from __future__ import annotations
 
 import math

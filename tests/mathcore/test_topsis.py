@@ -1,3 +1,5 @@
+"""TOPSIS against published cases and against its own definition."""
+
 from __future__ import annotations
 
 import math

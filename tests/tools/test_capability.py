@@ -1,3 +1,5 @@
+"""The one gate: what it lets through, what it refuses, and in whose words."""
+
 from __future__ import annotations
 
 import logging

@@ -1,3 +1,5 @@
+"""Cursors: bound to their query, good for an hour, never trusted."""
+
 from __future__ import annotations
 
 import base64

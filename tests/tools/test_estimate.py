@@ -1,3 +1,5 @@
+"""Sizing a workload: words and fields in; memory, cards, hours and costs out."""
+
 from __future__ import annotations
 
 from decimal import Decimal

@@ -1,3 +1,5 @@
+"""Price history and the market at a glance."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta

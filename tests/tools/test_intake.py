@@ -1,3 +1,5 @@
+"""Plain words: a table of phrases and how each is to be read."""
+
 from __future__ import annotations
 
 from dataclasses import asdict

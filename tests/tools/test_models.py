@@ -1,3 +1,5 @@
+"""Models by the names people type."""
+
 from __future__ import annotations
 
 import pytest

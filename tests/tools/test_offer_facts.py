@@ -1,3 +1,5 @@
+"""One offer in full."""
+
 from __future__ import annotations
 
 from datetime import timedelta

@@ -1,3 +1,5 @@
+"""Ranking: the order, the reasons, and the range of weights that keeps the winner."""
+
 from __future__ import annotations
 
 import math

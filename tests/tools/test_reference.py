@@ -1,3 +1,5 @@
+"""GPUs and providers looked up by name."""
+
 from __future__ import annotations
 
 from decimal import Decimal

@@ -1,3 +1,5 @@
+"""One scheduler at a time, each provider by its own interval."""
+
 from __future__ import annotations
 
 import asyncio

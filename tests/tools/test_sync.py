@@ -1,3 +1,5 @@
+"""Fetching: what is recorded, what stands in, and what a failure costs."""
+
 from __future__ import annotations
 
 import asyncio
