@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -47,12 +48,26 @@ async def keep_fresh(market: Market) -> None:
     """Fetch prices in the background until cancelled, unless the settings say not to."""
     if market.settings.sync == "off":
         return
+    # Half a second of imports: in a thread, so that a client that asks for the lists is not kept waiting.
+    await asyncio.to_thread(_import_what_fetching_needs)
     from tools.scheduler import Scheduler
 
     try:
         await Scheduler(market).run()
     except BrokerError as problem:
         log.warning("prices are not fetched any more: %s", problem)
+
+
+def _import_what_fetching_needs() -> None:
+    providers()
+    for name in (
+        "adapters.transport",
+        "market.catalogue",
+        "market.leases",
+        "market.retention",
+        "market.snapshot_builder",
+    ):
+        importlib.import_module(name)
 
 
 def http_app(settings: Settings, market: Market) -> ASGIApp:
