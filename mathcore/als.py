@@ -276,10 +276,10 @@ def _table(interactions: Any) -> Any:
     from scipy.sparse import csr_array
 
     try:
-        table = csr_array(interactions, dtype=np.float64, copy=True)
+        table: Any = csr_array(interactions, dtype=np.float64, copy=True)
     except (TypeError, ValueError) as error:
         raise ValueError("interactions must be a matrix of numbers, every row as long as the others") from error
-    if table.ndim != 2 or min(table.shape) < 1:
+    if table.ndim != 2 or 0 in table.shape:
         raise ValueError("interactions must be a matrix of at least one user and one item")
     if not np.isfinite(table.data).all() or (table.data < 0).any():
         raise ValueError("every interaction must be a finite strength, zero or above")
