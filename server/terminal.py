@@ -73,7 +73,7 @@ def print_offers(page: OfferPage) -> None:
     """A page of offers, or what to loosen when there is none."""
     out = console()
     if page.items:
-        out.print(f"[bold]{page.total} offers[/]")
+        out.print(f"[bold]{_offers(page.total)}[/]")
         out.print(offer_table([item.model_dump(mode="json", exclude_none=True) for item in page.items], out.width))
         if page.total > len(page.items):
             more = "; `limit=50` shows more" if len(page.items) < 50 else ""
@@ -82,7 +82,7 @@ def print_offers(page: OfferPage) -> None:
         out.print("Nothing matches." + (" What to loosen:" if page.relax else ""))
     for way in page.relax or []:
         price = f", from ${way.cheapest_per_hour:.3f} an hour" if way.cheapest_per_hour is not None else ""
-        out.print(f"  [bold]{escape(way.constraint)}[/]: {escape(way.change)}: {way.total} offers{price}")
+        out.print(f"  [bold]{escape(way.constraint)}[/]: {escape(way.change)}: {_offers(way.total)}{price}")
     for warning in page.warnings or []:
         out.print(f"[yellow]note[/] {escape(warning)}")
 
@@ -220,3 +220,7 @@ def _live_table(providers: Sequence[Facts]) -> Table:
             provider["confirmed_at"] or "never",
         )
     return table
+
+
+def _offers(count: int) -> str:
+    return "1 offer" if count == 1 else f"{count} offers"
