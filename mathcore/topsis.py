@@ -1,125 +1,191 @@
 """TOPSIS: rank alternatives by closeness to the best and distance from the worst of every criterion.
 
 Hwang and Yoon (1981): vector normalisation, weights, ideal and anti-ideal point, Euclidean separation, relative
-closeness C = S⁻ / (S⁺ + S⁻). Complexity O(n·m). Degenerate inputs are defined here: a criterion that is zero for all
-contributes nothing, and alternatives that are all equal score 0.5.
+closeness C = S⁻ / (S⁺ + S⁻). Degenerate inputs are defined here: a criterion that is zero, or equal, for all
+contributes nothing, and alternatives that are all equal, or one alone, score 0.5.
+
+Every step of the score keeps order after rounding too (each criterion's distance, its square, sums in one sequence,
+1 / (1 + √(S⁺²/S⁻²))), so an alternative never scores above one that equals or beats it everywhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from mathcore.decision import TIE_DECIMALS, Decision, Places, best_first
+from mathcore.scaling import Floats, ordinary
 
-TIE_DECIMALS = 12
-"""Scores that agree to so many decimals are equal: what is left of them is rounding."""
+CHUNK = 8_192
+"""Alternatives worked on at a time, so that what is between two steps stays in the processor's cache."""
+
+SAMPLE = 2_000
+"""Bounds looked at to guess where the leaders begin; a wrong guess costs time, never an answer."""
+
+_MARGIN = 4 * 10.0**-TIE_DECIMALS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Closeness:
-    """Scores in [0, 1] of each alternative, the order best first, and both reference points.
+    """The order, best first, the score in [0, 1] of each alternative, and both reference points.
 
     Equal scores are ordered by standing on the single criteria, then by position, so that no alternative ever comes
-    after one that it equals or beats everywhere. `weighted` is the normalised and weighted matrix, criteria ×
-    alternatives: what each score was made of.
+    after one that it equals or beats everywhere. `order` holds the first `top_k` when so many were asked for.
     """
 
-    scores: Floats
-    order: NDArray[np.intp]
+    order: Places
     ideal: Floats
     anti_ideal: Floats
-    weighted: Floats
+    separation: Separation
+
+    @cached_property
+    def scores(self) -> Floats:
+        """S⁻ / (S⁺ + S⁻) of each alternative, worked out when first asked for."""
+        return self.separation.scores()
+
+    @property
+    def weighted(self) -> Floats:
+        """The normalised and weighted matrix, criteria × alternatives: what each score was made of."""
+        return np.asarray(self.separation.matrix * self.separation.factors[:, None], dtype=np.float64)
 
 
 def topsis(
     columns: ArrayLike,
-    weights: Sequence[float],
+    weights: Sequence[float] | Floats,
     benefit: Sequence[bool],
     normalisation: Literal["vector", "none"] = "vector",
+    top_k: int | None = None,
 ) -> Closeness:
     """Rank alternatives.
 
-    `columns`: criteria × alternatives, one row for each criterion. `weights`: not negative, scaled here to sum to
-    one. `benefit`: True where more is better. Raises ValueError naming what is wrong with the input.
+    `columns`: criteria × alternatives, one row for each criterion (contiguous float64 is not copied). `weights`: not
+    negative, scaled here to sum to one. `benefit`: True where more is better. `top_k`: only the first so many are put
+    in order, and exactly those a full ranking would put there; the rest is not scored unless asked for. Raises
+    ValueError naming what is wrong with the input. O(n·m + n·log n), with `top_k` O(n·m + k·log k).
     """
-    matrix = finite_matrix(columns)
-    shares = scaled_weights(weights)
-    if not matrix.shape[0] == shares.size == len(benefit):
-        raise ValueError(
-            f"{matrix.shape[0]} criteria, {shares.size} weights and {len(benefit)} directions do not match"
-        )
-    more_is_better = np.asarray(benefit, dtype=bool)
-    weighted = (normalised(matrix) if normalisation == "vector" else matrix) * shares[:, None]
-    ideal, anti_ideal = reference_points(weighted, more_is_better)
-    scores = closeness(weighted, ideal, anti_ideal)
-    signed = np.where(more_is_better, 1.0, -1.0)[:, None] * matrix
-    return Closeness(scores, _order(scores, signed[shares > 0]), ideal, anti_ideal, weighted)
+    decision = Decision.checked(columns, weights, benefit)
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k must be at least 1, not {top_k}")
+    if normalisation not in ("vector", "none"):
+        raise ValueError(f"unknown normalisation {normalisation!r}; there are vector and none")
+    separation = Separation(decision, normalisation)
+    order, scores = _ranked(separation, decision, top_k)
+    result = Closeness(order, separation.ideal, separation.anti_ideal, separation)
+    if scores is not None:
+        # What the ranking had to work out anyway need not be worked out again.
+        result.__dict__["scores"] = scores
+    return result
 
 
-def finite_matrix(columns: ArrayLike) -> Floats:
-    """Criteria × alternatives as floats. Raises ValueError unless there is one of each and all values are finite."""
-    matrix = np.asarray(columns, dtype=np.float64)
-    if matrix.ndim != 2 or matrix.size == 0:
-        raise ValueError("the matrix needs at least one criterion and one alternative")
-    if not np.isfinite(matrix).all():
-        raise ValueError("every value of the matrix must be a finite number")
-    return matrix
+class Separation:
+    """Distances of alternatives from the ideal and the anti-ideal point, in units of the widest criterion."""
+
+    def __init__(self, decision: Decision, normalisation: Literal["vector", "none"] = "vector") -> None:
+        self.matrix, extent = ordinary(decision.matrix, decision.extent, together=normalisation == "none")
+        self.factors = decision.shares
+        if normalisation == "vector":
+            sizes = np.sqrt(extent.squares)
+            self.factors = np.divide(decision.shares, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+        lowest, highest = extent.lowest, extent.highest
+        better = decision.more_is_better
+        self.largest = np.maximum(np.abs(lowest), np.abs(highest))
+        best, self.worst = np.where(better, highest, lowest), np.where(better, lowest, highest)
+        self.ideal, self.anti_ideal = best * self.factors, self.worst * self.factors
+        widths = (highest - lowest) * self.factors
+        self.widest = float(widths.max())
+        # Signed so that a step from worst to best is positive for costs as well.
+        signs = np.where(better, 1.0, -1.0)
+        self.steps = np.zeros_like(widths) if self.widest == 0 else signs * self.factors / self.widest
+        self.spans = (best - self.worst) * self.steps
+
+    def gaps(self, matrix: Floats) -> Floats:
+        """How far each alternative is from the worst value of each criterion, 0 up to the criterion's span."""
+        gaps = matrix - self.worst[:, None]
+        gaps *= self.steps[:, None]
+        return np.asarray(gaps, dtype=np.float64)
+
+    def scores(self, among: Places | None = None) -> Floats:
+        """Closeness of all alternatives, or of those `among`; the same to the last bit either way."""
+        matrix = self.matrix if among is None else self.matrix.take(among, axis=1)
+        if self.widest == 0:
+            return np.full(matrix.shape[1], 0.5)
+        if matrix.shape[1] <= CHUNK:
+            return self._scored(matrix)
+        starts = range(0, matrix.shape[1], CHUNK)
+        return np.concatenate([self._scored(matrix[:, start : start + CHUNK]) for start in starts])
+
+    def _scored(self, matrix: Floats) -> Floats:
+        near = self.gaps(matrix)
+        far = self.spans[:, None] - near
+        near *= near
+        far *= far
+        score, squares = far[0], near[0]
+        # Row after row: a fixed sequence of sums makes the score independent of the alternative's position.
+        for criterion in range(1, matrix.shape[0]):
+            score += far[criterion]
+            squares += near[criterion]
+        # Nothing is both at the best and at the worst: the two squares span at least the widest criterion.
+        with np.errstate(divide="ignore", over="ignore"):
+            score /= squares
+        np.sqrt(score, out=score)
+        score += 1.0
+        return np.asarray(np.divide(1.0, score), dtype=np.float64)
+
+    def bound(self) -> tuple[Floats, float, float]:
+        """A linear upper bound of every score above one half: values, what to add to each, and how far rounding goes.
+
+        Of all points with the same projection on the line from worst to best, the one on the line is closest to the
+        best, and there closeness is the projection itself.
+        """
+        slopes = self.spans * self.steps
+        slopes /= float(np.dot(self.spans, self.spans))
+        # An einsum, not a product of BLAS: that one starts threads, and waits for them on a busy machine.
+        values = np.einsum("i,ij->j", slopes, self.matrix)
+        rounding = 4e-16 * slopes.size * float(np.dot(np.abs(slopes), self.largest))
+        return values, -float(np.dot(slopes, self.worst)), rounding
 
 
-def normalised(matrix: Floats) -> Floats:
-    """Each criterion divided by its Euclidean norm; one that is zero everywhere stays zero."""
-    # Scaling by the largest value first keeps the squares from overflowing or vanishing.
-    largest = np.abs(matrix).max(axis=1, keepdims=True)
-    scaled = np.divide(matrix, largest, out=np.zeros_like(matrix), where=largest > 0)
-    norms = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))[:, None]
-    return np.asarray(np.divide(scaled, norms, out=np.zeros_like(scaled), where=norms > 0), dtype=np.float64)
+def _ranked(separation: Separation, decision: Decision, top_k: int | None) -> tuple[Places, Floats | None]:
+    """The order, and all scores where they had to be worked out."""
+    alternatives = decision.matrix.shape[1]
+    if top_k is None or alternatives < max(4 * top_k, 2 * SAMPLE) or separation.widest == 0:
+        scores = separation.scores()
+        return best_first(scores, decision.counted())[:top_k], scores
+    leaders = _leaders(separation, top_k)
+    if leaders is None:
+        scores = separation.scores()
+        threshold = np.partition(scores, alternatives - top_k)[alternatives - top_k]
+        found = np.flatnonzero(scores >= threshold - _MARGIN)
+        return found[best_first(scores[found], decision.counted(found))[:top_k]], scores
+    found, leading = leaders
+    return found[best_first(leading, decision.counted(found))[:top_k]], None
 
 
-def scaled_weights(weights: Sequence[float]) -> Floats:
-    """Weights scaled to sum to one. Raises ValueError when one is negative or not finite, or all are zero."""
-    shares = np.asarray(weights, dtype=np.float64)
-    if shares.ndim != 1 or not np.isfinite(shares).all() or (shares < 0).any() or not (shares > 0).any():
-        raise ValueError("weights must be finite, not negative, and not all zero")
-    shares = shares / shares.max()
-    return np.asarray(shares / shares.sum(), dtype=np.float64)
+def _leaders(separation: Separation, top_k: int) -> tuple[Places, Floats] | None:
+    """All that can be among the first `top_k` and their scores, the rest unscored; None where the bound does not tell.
 
-
-def reference_points(weighted: Floats, more_is_better: Flags) -> tuple[Floats, Floats]:
-    """The best and the worst value of each criterion."""
-    highest, lowest = weighted.max(axis=1), weighted.min(axis=1)
-    return np.where(more_is_better, highest, lowest), np.where(more_is_better, lowest, highest)
-
-
-def closeness(weighted: Floats, ideal: Floats, anti_ideal: Floats) -> Floats:
-    """S⁻ / (S⁺ + S⁻) of each alternative; 0.5 for all when nothing tells them apart."""
-    widest = float(np.abs(ideal / 2 - anti_ideal / 2).max())
-    if widest == 0:
-        return np.full(weighted.shape[1], 0.5)
-    to_ideal = _distance(weighted, ideal, widest)
-    to_anti = _distance(weighted, anti_ideal, widest)
-    # The two distances cannot both be small: they span at least the widest criterion.
-    return np.asarray(to_anti / (to_ideal + to_anti), dtype=np.float64)
-
-
-def _distance(weighted: Floats, point: Floats, unit: float) -> Floats:
-    gap = (weighted / 2 - point[:, None] / 2) / unit
-    return np.asarray(np.sqrt(np.einsum("ij,ij->j", gap, gap)), dtype=np.float64)
-
-
-def _order(scores: Floats, signed: Floats) -> NDArray[np.intp]:
-    """Best first; `signed` holds the criteria that count, more always better, to tell equal scores apart."""
-    rounded = np.round(scores, TIE_DECIMALS)
-    order = np.argsort(-rounded, kind="stable")
-    same = rounded[order][1:] == rounded[order][:-1]
-    if not same.any():
-        return order
-    standing: NDArray[np.intp] = np.zeros(scores.size, dtype=np.intp)
-    for criterion in signed:
-        standing += np.unique(criterion, return_inverse=True)[1]
-    return np.asarray(np.lexsort((-standing, -rounded)), dtype=np.intp)
+    Whichever are scored first, all others must reach what the last of their `top_k` best reaches.
+    """
+    bound, offset, rounding = separation.bound()
+    sample = np.sort(bound[:: max(1, bound.size // SAMPLE)])
+    reach = float(sample[-max(8, min(sample.size // 4, 12 * top_k * sample.size // bound.size))])
+    found = np.flatnonzero(bound >= reach)
+    if not top_k <= found.size <= bound.size // 4:
+        return None
+    scores = separation.scores(found)
+    least = float(np.partition(scores, found.size - top_k)[found.size - top_k])
+    needed = least - _MARGIN - rounding
+    if needed <= 0.5:
+        return None
+    if needed - offset < reach:
+        found = np.flatnonzero(bound >= needed - offset)
+        if found.size > bound.size // 4:
+            return None
+        scores = separation.scores(found)
+    kept = scores >= least - _MARGIN
+    return found[kept], scores[kept]
