@@ -1,18 +1,23 @@
-"""A price over time: statistics, anomalies, and a forecast that is never shown without the naive one beside it."""
+"""What a price did over time: its statistics, its trend, how much it moved."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-Z80, Z95 = 1.2816, 1.9600
-DAMPING = 0.9
+if TYPE_CHECKING:
+    from mathcore.forecast import Forecast
+
 SMALLEST, LARGEST = 1e-12, 1e12
 """Prices outside these are mistakes, and their squares would leave the range of a float."""
-Method = Callable[[NDArray[np.float64], int], NDArray[np.float64]]
+RECENT_WEIGHT = 0.94
+"""Decay of the recent volatility (RiskMetrics 1996, daily)."""
+FLAT = 0.01
+"""A trend that moves the price by less than this over the whole series is none worth naming."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +34,56 @@ class Statistics:
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
-    """Values ahead with 80 and 95 % intervals; `backtest_ratio` is the error against the naive forecast."""
+class Trend:
+    """A straight line through the logarithm of the price; `change` is what it moves over the whole series.
 
-    method: str
-    values: tuple[float, ...]
-    low80: tuple[float, ...]
-    high80: tuple[float, ...]
-    low95: tuple[float, ...]
-    high95: tuple[float, ...]
-    naive: tuple[float, ...]
-    backtest_ratio: float | None
+    `direction` is rising or falling only where that is at least 1 % and lies beyond two standard errors of the
+    slope, which are widened for errors that follow one another.
+    """
+
+    direction: str
+    change_per_step: float
+    change: float
+    r_squared: float
+    standard_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Volatility:
+    """How much the price moves from step to step, in logarithms (0.01 is about 1 %)."""
+
+    per_step: float
+    recent_per_step: float
+    over_period: float
+    share_of_steps_moved: float
+    largest_rise: float
+    largest_fall: float
+    deepest_drawdown: float
+
+
+def positive_prices(prices: ArrayLike) -> NDArray[np.float64]:
+    """The prices as an array, checked. Raises ValueError unless each is a number from 1e-12 to 1e12."""
+    try:
+        values = np.asarray(prices, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError("prices must be a list of numbers") from error
+    if values.ndim != 1 or values.size == 0:
+        raise ValueError(f"prices must be a list of at least one number, not of shape {values.shape}")
+    wrong = np.flatnonzero(~((values >= SMALLEST) & (values <= LARGEST)))
+    if wrong.size:
+        raise ValueError(
+            f"prices must be numbers from {SMALLEST:g} to {LARGEST:g}; number {wrong[0] + 1} is {values[wrong[0]]:g}"
+        )
+    return values
 
 
 def statistics(prices: Sequence[float]) -> Statistics:
-    """Describe a series of positive prices, oldest first. Raises ValueError when one is not."""
-    values = _positive(prices)
+    """Describe a series of positive prices, oldest first.
+
+    One pass and a partition, O(n). The volatility is that of the population (divisor n) of simple returns; one price
+    has none. Raises ValueError when a price is not positive.
+    """
+    values = positive_prices(prices)
     steps = np.diff(values) / values[:-1]
     return Statistics(
         observations=int(values.size),
@@ -57,98 +96,67 @@ def statistics(prices: Sequence[float]) -> Statistics:
     )
 
 
-def anomalies(prices: Sequence[float], threshold: float = 3.5) -> list[int]:
-    """Positions that stand out by the robust z-score 0.6745·(x − median)/MAD (Iglewicz and Hoaglin 1993).
+def trend(prices: Sequence[float]) -> Trend:
+    """The straight line through the logarithm of evenly spaced prices, and whether it can be told from none.
 
-    Fewer than five values tell nothing. When more than half of the values are equal the MAD is zero; the mean absolute
-    deviation (1.2533) stands in for it.
+    Ordinary least squares; the standard error is multiplied by √((1+r)/(1−r)) with r the lag-one autocorrelation of
+    the residuals, held in 0…0.99 (Bayley and Hammersley 1946: the effective number of observations). O(n). One or two
+    prices are flat. Raises ValueError when a price is not positive.
     """
-    values = _positive(prices)
-    if values.size < 5:
-        return []
-    gap = values - np.median(values)
-    spread = float(np.median(np.abs(gap))) / 0.6745
-    if spread == 0:
-        spread = float(np.abs(gap).mean()) * 1.2533
-    if spread == 0:
-        return []
-    return [int(index) for index in np.flatnonzero(np.abs(gap) / spread > threshold)]
+    logs = np.log(positive_prices(prices))
+    n = logs.size
+    if n < 3 or np.ptp(logs) == 0:
+        slope = float(logs[-1] - logs[0]) / max(n - 1, 1)
+        return Trend("flat", float(np.expm1(slope)), float(np.expm1(slope * (n - 1))), 0.0, 0.0)
+    at = np.arange(n) - (n - 1) / 2
+    spread = float(at @ at)
+    slope = float(at @ logs) / spread
+    residuals = logs - logs.mean() - slope * at
+    unexplained, total = float(residuals @ residuals), float(((logs - logs.mean()) ** 2).sum())
+    follow = float(residuals[1:] @ residuals[:-1]) / unexplained if unexplained > 0 else 0.0
+    follow = min(max(follow, 0.0), 0.99)
+    error = float(np.sqrt(unexplained / (n - 2) / spread * (1 + follow) / (1 - follow)))
+    change = float(np.expm1(slope * (n - 1)))
+    told_apart = abs(change) >= FLAT and abs(slope) > 2 * error
+    direction = ("rising" if slope > 0 else "falling") if told_apart else "flat"
+    return Trend(direction, float(np.expm1(slope)), change, max(0.0, 1 - unexplained / total), error)
 
 
-def forecast(prices: Sequence[float], steps: int) -> Forecast:
-    """Forecast evenly spaced prices: a damped trend where a rolling backtest finds it better than the last price again.
+def volatility(prices: Sequence[float], steps_per_period: float = 1.0) -> Volatility:
+    """How much evenly spaced prices move: overall, of late, over a period of so many steps, and at worst.
 
-    Intervals come from the method's own past errors at each distance, never narrower further out.
+    The sample standard deviation (divisor n − 1) of log returns; `recent_per_step` weighs squared returns by 0.94 to
+    the power of their age (RiskMetrics 1996); a period of m steps has √m times the volatility of one. One price has
+    none. O(n). Raises ValueError when a price is not positive or the period is not above zero.
     """
-    values = _positive(prices)
-    if steps < 1:
-        raise ValueError("steps must be at least 1")
-    naive_errors = _backtest(values, steps, _naive)
-    damped_errors = _backtest(values, steps, _damped)
-    ratio = None
-    method, ahead, errors = "naive", _naive(values, steps), naive_errors
-    if damped_errors is not None and naive_errors is not None:
-        naive_mae = float(np.nanmean(np.abs(naive_errors)))
-        ratio = float(np.nanmean(np.abs(damped_errors))) / naive_mae if naive_mae > 0 else 1.0
-        if ratio < 1.0:
-            method, ahead, errors = "damped trend", _damped(values, steps), damped_errors
-    width = _widths(errors, steps, values)
-    return Forecast(
-        method=method,
-        values=_above_zero(ahead),
-        low80=_above_zero(ahead - Z80 * width),
-        high80=_above_zero(ahead + Z80 * width),
-        low95=_above_zero(ahead - Z95 * width),
-        high95=_above_zero(ahead + Z95 * width),
-        naive=_above_zero(_naive(values, steps)),
-        backtest_ratio=ratio,
+    values = positive_prices(prices)
+    if not (np.isfinite(steps_per_period) and steps_per_period > 0):
+        raise ValueError(f"steps_per_period must be above zero, not {steps_per_period}")
+    returns = np.diff(np.log(values))
+    if returns.size == 0:
+        return Volatility(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    per_step = float(returns.std(ddof=1)) if returns.size > 1 else float(abs(returns[0]))
+    weights = RECENT_WEIGHT ** np.arange(returns.size - 1, -1, -1)
+    return Volatility(
+        per_step=per_step,
+        recent_per_step=float(np.sqrt(weights @ returns**2 / weights.sum())),
+        over_period=per_step * float(np.sqrt(steps_per_period)),
+        share_of_steps_moved=float(np.count_nonzero(returns) / returns.size),
+        largest_rise=float(np.expm1(max(returns.max(), 0.0))),
+        largest_fall=float(np.expm1(min(returns.min(), 0.0))),
+        deepest_drawdown=float((values / np.maximum.accumulate(values)).min() - 1),
     )
 
 
-def _above_zero(values: NDArray[np.float64]) -> tuple[float, ...]:
-    return tuple(float(value) for value in np.maximum(values, 0.0))
+def anomalies(prices: Sequence[float], threshold: float = 3.5) -> list[int]:
+    """Positions that stand out by the robust z-score; see `mathcore.anomaly`, which has the other methods too."""
+    from mathcore.anomaly import robust_z_scores
+
+    return [int(at) for at in np.flatnonzero(np.abs(robust_z_scores(prices)) > threshold)]
 
 
-def _naive(values: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
-    return np.full(steps, values[-1])
+def forecast(prices: Sequence[float], steps: int) -> Forecast:
+    """Forecast with the method chosen by backtest; see `mathcore.forecast`, which takes others by name."""
+    from mathcore.forecast import forecast as chosen
 
-
-def _damped(values: NDArray[np.float64], steps: int, alpha: float = 0.8, beta: float = 0.1) -> NDArray[np.float64]:
-    level, trend = float(values[0]), 0.0
-    for value in values[1:]:
-        before = level
-        level = alpha * float(value) + (1 - alpha) * (level + DAMPING * trend)
-        trend = beta * (level - before) + (1 - beta) * DAMPING * trend
-    powers = np.cumsum(DAMPING ** np.arange(1, steps + 1))
-    return np.asarray(level + powers * trend, dtype=np.float64)
-
-
-def _backtest(values: NDArray[np.float64], steps: int, method: Method, origins: int = 12) -> NDArray[np.float64] | None:
-    """Errors, origins × steps, of a method that saw only what came before each origin."""
-    first = max(8, values.size // 2)
-    if values.size - first < 2:
-        return None
-    chosen = np.unique(np.linspace(first, values.size - 1, min(origins, values.size - first)).astype(int))
-    errors = np.full((chosen.size, steps), np.nan)
-    for row, origin in enumerate(chosen):
-        known = min(steps, values.size - origin)
-        errors[row, :known] = values[origin : origin + known] - method(values[:origin], known)
-    return errors
-
-
-def _widths(errors: NDArray[np.float64] | None, steps: int, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    if errors is None:
-        # A step of unknown direction: the root mean square of the steps seen, whatever their trend.
-        spread = float(np.sqrt(np.mean(np.diff(values) ** 2))) if values.size > 2 else 0.05 * float(values[-1])
-        return np.asarray(spread * np.sqrt(np.arange(1, steps + 1)), dtype=np.float64)
-    seen = np.isfinite(errors).any(axis=0)
-    width = np.zeros(steps)
-    width[seen] = np.sqrt(np.nanmean(errors[:, seen] ** 2, axis=0))
-    return np.maximum.accumulate(width)
-
-
-def _positive(prices: Sequence[float]) -> NDArray[np.float64]:
-    values = np.asarray(prices, dtype=np.float64)
-    if values.ndim != 1 or values.size == 0 or not ((values >= SMALLEST) & (values <= LARGEST)).all():
-        raise ValueError(f"prices must be a list of numbers from {SMALLEST:g} to {LARGEST:g}")
-    return values
+    return chosen(prices, steps)
