@@ -241,5 +241,23 @@ sync_runs = Table(
     Index("ix_sync_runs_finished_at", "finished_at"),
 )
 
+benchmarks = Table(
+    "benchmarks",
+    metadata,
+    Column("gpu", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("precision", Text, primary_key=True),
+    Column("engine", Text, primary_key=True),
+    Column("batch", BigInteger, primary_key=True, autoincrement=False),
+    Column("tokens_per_second", Double, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("recorded_by", Text, nullable=False),
+    Column("measured_at", UTC, nullable=False),
+    Column("recorded_at", UTC, nullable=False),
+    CheckConstraint("tokens_per_second > 0", name="tokens_per_second"),
+    CheckConstraint("batch > 0", name="batch"),
+)
+"""What somebody measured on one GPU: one row for each set of conditions."""
+
 if tuple(offers.columns.keys()) != ROW_FIELDS:
     raise RuntimeError("the offers table and market.rows.ROW_FIELDS must name the same columns in the same order")
