@@ -1,7 +1,8 @@
 """What an offer costs for what it does: per token, per GFLOP, and as one score; with what had to be assumed.
 
-A figure is measured, estimated within an interval, or unknown. Confidence follows from that and from nothing else: 1 for
-what was measured, low / high for an interval, 0 for what is unknown. What rests on an unknown figure is None, no guess.
+A figure is measured, estimated within an interval, or unknown. Confidence follows from that and from nothing else: 1
+for what was measured, low / high for an interval, 0 for what is unknown. What rests on an unknown figure is None, and
+never a guess.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ def cost_per_token(price_per_hour: float, tokens_per_second: Figure) -> TokenCos
         return TokenCost(None, None, None, None, None, "unknown", 0.0, assumed)
     _above_zero(tokens_per_second=rate, slowest_tokens_per_second=slow)
     cost, high, low = (price_per_hour / (each * 3600) for each in (rate, slow, fast))
-    _above_zero(cost_per_million_tokens_at_the_slowest=high * 1e6)
+    _above_zero(dearest_million_tokens=high * 1e6, cheapest_million_tokens=low * 1e6)
     return TokenCost(
         cost_per_token=cost,
         cost_per_million_tokens=round(cost * 1e6, 4),
