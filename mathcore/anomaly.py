@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mathcore.isolation import isolation_scores
-from mathcore.series import positive_prices
+from mathcore.series import Prices, positive_prices
 
 NORMAL_MAD, NORMAL_MEAN_DEVIATION = 0.6744897501960817, 1.2533141373155001
 """Of a normal distribution: the MAD in standard deviations, and the standard deviation in mean deviations."""
@@ -48,7 +47,7 @@ class LevelShift:
     change: float
 
 
-def z_scores(prices: Sequence[float], sample: bool = False) -> NDArray[np.float64]:
+def z_scores(prices: Prices, sample: bool = False) -> NDArray[np.float64]:
     """How many standard deviations each price lies from the mean: of the population (divisor n), or of the sample.
 
     Equal prices have the score 0. Masking: several outliers widen the deviation they are measured with; use the robust
@@ -62,7 +61,7 @@ def z_scores(prices: Sequence[float], sample: bool = False) -> NDArray[np.float6
     return np.asarray((values - values.mean()) / deviation, dtype=np.float64)
 
 
-def robust_z_scores(prices: Sequence[float]) -> NDArray[np.float64]:
+def robust_z_scores(prices: Prices) -> NDArray[np.float64]:
     """0.6745·(x − median)/MAD (Iglewicz and Hoaglin 1993; 3.5 is their bound); below five prices all are 0.
 
     When more than half of the prices are equal the MAD is 0; the mean absolute deviation times 1.2533 stands in for it,
@@ -76,7 +75,7 @@ def robust_z_scores(prices: Sequence[float]) -> NDArray[np.float64]:
     return np.asarray(gap / spread, dtype=np.float64)
 
 
-def fences(prices: Sequence[float], reach: float = 1.5) -> tuple[float, float]:
+def fences(prices: Prices, reach: float = 1.5) -> tuple[float, float]:
     """Tukey's fences (1977): the quartiles less and plus `reach` times the distance between them.
 
     Quartiles by linear interpolation at (n − 1)·p, definition 7 of Hyndman and Fan (1996), the default of numpy, R and
@@ -87,9 +86,7 @@ def fences(prices: Sequence[float], reach: float = 1.5) -> tuple[float, float]:
     return float(low - reach * (high - low)), float(high + reach * (high - low))
 
 
-def extreme_studentized(
-    prices: Sequence[float], most: int, significance: float = 0.05
-) -> tuple[list[int], list[float]]:
+def extreme_studentized(prices: Prices, most: int, significance: float = 0.05) -> tuple[list[int], list[float]]:
     """Rosner's generalised test (1983) for up to `most` outliers: their positions, and the statistics R of each step.
 
     Each step removes the value furthest from the mean in sample standard deviations; the outliers are those up to the
@@ -124,7 +121,7 @@ def extreme_studentized(
     return removed[:outliers], statistics
 
 
-def isolated(prices: Sequence[float], seed: int = 0) -> NDArray[np.float64]:
+def isolated(prices: Prices, seed: int = 0) -> NDArray[np.float64]:
     """Isolation-forest scores of prices by their level and their step from the one before, both in logarithms.
 
     100 trees on at most 256 prices each; the same seed gives the same scores. Below five prices all are 0.5.
@@ -135,7 +132,7 @@ def isolated(prices: Sequence[float], seed: int = 0) -> NDArray[np.float64]:
     return isolation_scores(np.column_stack([logs, np.diff(logs, prepend=logs[0])]), seed=seed)
 
 
-def detect(current: float, history: Sequence[float], threshold_z: float = 3.0, seed: int = 0) -> Detection:
+def detect(current: float, history: Prices, threshold_z: float = 3.0, seed: int = 0) -> Detection:
     """Whether a price stands out from the prices before it, by four methods; it does when at least two say so.
 
     z-score (population deviation of the history, |z| above the threshold), robust z-score (threshold · 3.5/3), Tukey's
@@ -165,7 +162,7 @@ def detect(current: float, history: Sequence[float], threshold_z: float = 3.0, s
     return Detection(sum(one.is_anomaly for one in verdicts) >= 2, z, verdicts)
 
 
-def level_shifts(prices: Sequence[float], window: int = 7, least: float = 0.1) -> list[LevelShift]:
+def level_shifts(prices: Prices, window: int = 7, least: float = 0.1) -> list[LevelShift]:
     """Where the price moved to another level and stayed there for a window of steps.
 
     A shift is a place where the medians of the `window` prices before and from it on differ by at least `least` and by

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mathcore.arma import Arma, innovations, pole_polynomial
 
+Point = Sequence[float] | NDArray[np.float64]
 MOST_ORDER = 5
 KPSS_BOUND = 0.463
 """5 % bound of the level test of Kwiatkowski, Phillips, Schmidt and Shin (1992)."""
@@ -60,7 +61,7 @@ def arima(
     """
     _check(values, order, seasonal)
     p, d, q = order
-    big_p, big_d, big_q, _ = seasonal
+    big_p, _, big_q, season = seasonal
     lags = _difference_lags(d, seasonal)
     changes = _differenced(values, lags)
     with_mean = not lags
@@ -70,10 +71,10 @@ def arima(
     scaled = changes / spread
     sizes = (p, q, big_p, big_q)
 
-    def polynomials(point: Sequence[float]) -> Arma:
-        return _polynomials(np.asarray(point, dtype=np.float64), sizes, seasonal[3])
+    def polynomials(point: Point) -> Arma:
+        return _polynomials(np.asarray(point, dtype=np.float64), sizes, season)
 
-    def loss(point: Sequence[float]) -> float:
+    def loss(point: Point) -> float:
         return -_likelihood(scaled, polynomials(point), with_mean)[0] / scaled.size
 
     best = _searched(loss, sizes, scaled)
@@ -128,7 +129,7 @@ def _check(values: NDArray[np.float64], order: tuple[int, int, int], seasonal: t
 
 
 def _searched(
-    loss: Callable[[Sequence[float]], float], sizes: tuple[int, ...], scaled: NDArray[np.float64]
+    loss: Callable[[Point], float], sizes: tuple[int, ...], scaled: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The best point found from two starts: hardly any dependence, and what the first autocorrelation suggests.
 
@@ -142,7 +143,7 @@ def _searched(
     gaps = scaled - scaled.mean()
     follow = float(np.clip(gaps[1:] @ gaps[:-1] / max(float(gaps @ gaps), 1e-12), -0.9, 0.9))
     hint = follow / np.sqrt(1 - follow * follow)
-    starts: list[Sequence[float]] = [[0.1] * total]
+    starts: list[Point] = [[0.1] * total]
     if sizes[0]:
         starts.append([hint, *([0.0] * (total - 1))])
     elif sizes[1]:
@@ -157,7 +158,7 @@ def _searched(
 
 
 def _polynomials(point: NDArray[np.float64], sizes: tuple[int, ...], season: int) -> Arma:
-    p, q, big_p, big_q = sizes
+    p, q, big_p, _ = sizes
     parts = np.split(point, np.cumsum([p, q, big_p]))
     ar, ma, big_ar, big_ma = (pole_polynomial(part) for part in parts)
     return Arma(_product(ar, big_ar, season, -1.0), _product(-ma, -big_ma, season, 1.0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +9,10 @@ from numpy.typing import NDArray
 
 from mathcore.backtest import (
     CONTENDERS,
+    FAR_WINDOWS,
     FIRST_ORIGIN,
     MENU,
+    RECENT,
     SEASONAL_CONTENDERS,
     Contender,
     Method,
@@ -23,7 +24,7 @@ from mathcore.backtest import (
     replayed,
 )
 from mathcore.intervals import Widths, half_widths
-from mathcore.series import positive_prices
+from mathcore.series import Prices, positive_prices
 
 METHODS = (*MENU, "auto")
 MOST_STEPS = 1_000
@@ -71,12 +72,13 @@ class Forecast:
     candidates: tuple[Backtest, ...]
 
 
-def forecast(prices: Sequence[float], steps: int, method: str = "auto", season: int = 0) -> Forecast:
+def forecast(prices: Prices, steps: int, method: str = "auto", season: int = 0) -> Forecast:
     """Forecast evenly spaced prices, oldest first, `steps` ahead by a method of `METHODS`.
 
     `auto` replays its contenders from up to 120 past moments without look-ahead and takes the one with the least
-    absolute error of the mean price over the horizon, if it beat the last price again by enough (3 % for the damped
-    trend, 15 % for the rest); else it stays with the naive forecast and says so. `season` is a number of steps (24
+    absolute error of the mean price over the horizon, if it beat the last price again by enough: 3 % for the damped
+    trend; for the rest 30 %, over six windows apart and in the latest third too. Else it stays with the naive forecast
+    and says so. `season` is a number of steps (24
     for hours of a day) and counts once three seasons are there. Intervals: `mathcore.intervals`. Only the latest
     4,096 prices are used. O(n) for `auto`; fitted methods search their parameters. Raises ValueError for prices that
     are none, steps not in 1…1000, an unknown method, a season of 1 or below 0.
@@ -116,30 +118,22 @@ class _Trial:
         replays = [self._replay(one.method) for one in contenders]
         ratios = [self._error(replay) / floor for replay in replays]
         tried = tuple(Backtest(one.name, one.parameters, ratio) for one, ratio in zip(contenders, ratios, strict=True))
-        margins = [ratio / one.bar for one, ratio in zip(contenders, ratios, strict=True)]
-        best = int(np.argmin(margins))
-        if margins[best] >= 1:
+        past = f"over {self._origins.size} past moments"
+        counted = [
+            at for at, one in enumerate(contenders) if ratios[at] < one.bar and self._may_count(one, replays[at])
+        ]
+        if not counted:
             least = int(np.argmin(ratios))
-            return self._told(
-                _NAIVE,
-                self._naive,
-                1.0,
-                tried,
-                f"No method beat the last price by enough over {self._origins.size} past moments; the nearest,"
-                f" {contenders[least].name}, had {ratios[least]:.2f} of its error. The last price stands.",
-            )
-        return self._told(
-            contenders[best],
-            replays[best],
-            ratios[best],
-            tried,
-            f"{contenders[best].name} had {ratios[best]:.2f} of the error of the last price over"
-            f" {self._origins.size} past moments, the least that counts.",
-        )
+            nearest = f"{contenders[least].name} had {ratios[least]:.2f} of its error"
+            reason = f"No method beat the last price by enough {past} (the nearest, {nearest}); the last price stands."
+            return self._told(_NAIVE, self._naive, 1.0, tried, reason)
+        best = min(counted, key=lambda at: ratios[at] / contenders[at].bar)
+        reason = f"{contenders[best].name} had {ratios[best]:.2f} of the error of the last price {past}."
+        return self._told(contenders[best], replays[best], ratios[best], tried, reason)
 
     def named(self, method: str) -> Forecast:
         """The method asked for, whatever its backtest says; below 30 prices a fitted one has none."""
-        contender = Contender(method, "fitted" if method not in _GIVEN else "none", MENU[method], 1.0)
+        contender = Contender(method, "fitted" if method not in _GIVEN else "none", MENU[method])
         floor = self._naive_error()
         if method not in _GIVEN:
             late = self._origins[self._origins >= max(FITTED_NEEDS, 2 * self._season) - 1]
@@ -154,6 +148,17 @@ class _Trial:
         said = "was asked for" + ("" if ratio is None or ratio <= 1 else "; the last price did better in the past")
         return self._told(
             contender, replay, ratio, (Backtest(method, contender.parameters, ratio),), f"{method} {said}."
+        )
+
+    def _may_count(self, contender: Contender, replay: Replay) -> bool:
+        """Whether a method that can go far astray was tried often enough, and was below its bar of late too."""
+        if not contender.far:
+            return True
+        errors, floor = (np.abs(one.mean_errors(self._window)) for one in (replay, self._naive))
+        span = int(self._origins[errors.size - 1] - self._origins[0]) + 1
+        late = slice(int(errors.size * (1 - RECENT)), None)
+        return span / self._window >= FAR_WINDOWS and float(errors[late].mean()) < contender.bar * float(
+            floor[late].mean()
         )
 
     def _replay(self, method: Method) -> Replay:
@@ -202,7 +207,7 @@ class _Trial:
         )
 
 
-_NAIVE = Contender("naive", "none", naive, 1.0)
+_NAIVE = Contender("naive", "none", naive, far=False)
 _GIVEN = frozenset({"naive", "drift", "linear"})
 
 

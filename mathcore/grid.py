@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mathcore.series import positive_prices
+from mathcore.series import Prices, positive_prices
 
 LONGEST = 1_000_000
 """Most points of a grid; a finer step over a longer time is a mistake in the step."""
@@ -25,7 +24,7 @@ class Grid:
     reordered: bool
 
 
-def regular_grid(times: Sequence[float], prices: Sequence[float], step: float, until: float | None = None) -> Grid:
+def regular_grid(times: Prices, prices: Prices, step: float, until: float | None = None) -> Grid:
     """Put prices noted at any moments on a grid: at each point the last price noted at or before it.
 
     `times` and `step` are in one unit (seconds, say), in any order; of two prices of one moment the one given later

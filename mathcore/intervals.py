@@ -68,12 +68,12 @@ def _borrowed(
     steps = errors.shape[1]
     known = (~np.isnan(errors)).sum(axis=0)
     windows = known * spacing / np.arange(1, steps + 1)
-    widths = np.array([_wider(errors[: known[at], at], weights, now, windows[at]) for at in range(steps)]).T
+    widths = np.array([_from_errors(errors[: known[at], at], weights, now, windows[at]) for at in range(steps)]).T
     enough = np.flatnonzero(windows >= ENOUGH)
     last = int(enough[-1]) if enough.size else 0
     growth = (np.arange(last + 1, steps + 1) / (last + 1)) ** GROWTH
     widths[:, last:] = np.maximum(widths[:, last:], widths[:, last : last + 1] * growth)
-    return np.minimum(widths, WIDEST)
+    return np.asarray(np.minimum(widths, WIDEST), dtype=np.float64)
 
 
 def _mean_widths(
@@ -88,22 +88,22 @@ def _mean_widths(
         if count == 0:
             continue
         actual, said = replay.actual[known, :window].mean(axis=1), replay.paths[known, :window].mean(axis=1)
-        found = _wider(np.abs(np.log(actual / said)), weights, now, count * spacing / window)
+        found = _from_errors(np.abs(np.log(actual / said)), weights, now, count * spacing / window)
         widths = np.maximum(widths, found * (steps / window) ** GROWTH)
-    return np.minimum(widths, WIDEST)
+    return np.asarray(np.minimum(widths, WIDEST), dtype=np.float64)
 
 
-def _wider(
+def _from_errors(
     errors: NDArray[np.float64], weights: NDArray[np.float64], now: float, windows: float
 ) -> NDArray[np.float64]:
-    """Half-widths by both scores; origins are oldest first, so the known ones lead."""
+    """Half-widths from both scores; origins are oldest first, so the known ones lead."""
     if errors.size == 0:
         return np.zeros(len(LEVELS))
     asked = [min(1.0, level * (1 + 1 / max(windows, 1e-9))) for level in LEVELS]
     plain = np.quantile(errors, asked)
     scaled = np.quantile(errors / weights[: errors.size], asked) * now
-    narrow, wide = np.maximum(plain, scaled)
-    return np.array([narrow, max(wide, TAIL * narrow)])
+    narrow = float(plain[0] + scaled[0]) / 2
+    return np.array([narrow, max(plain[1], scaled[1], TAIL * narrow)])
 
 
 def _from_size(size: float, steps: int) -> Widths:

@@ -87,11 +87,11 @@ def _path_lengths(forest: Forest, tree: int, matrix: NDArray[np.float64]) -> NDA
         going = going[feature[at] >= 0]
         at = node[going]
         node[going] = 2 * at + 1 + (matrix[going, feature[at]] >= cut[at])
-    return forest.length[tree][node]
+    return np.asarray(forest.length[tree][node], dtype=np.float64)
 
 
 def _usual_length(count: NDArray[np.float64]) -> NDArray[np.float64]:
     """c(n) = 2·H(n − 1) − 2·(n − 1)/n, the mean path of an unsuccessful search in a tree of n; 1 of two, 0 of one."""
     safe = np.maximum(count, 3.0)
     many = 2 * (np.log(safe - 1) + EULER) - 2 * (safe - 1) / safe
-    return np.where(count > 2, many, np.where(count == 2, 1.0, 0.0))
+    return np.asarray(np.where(count > 2, many, np.where(count == 2, 1.0, 0.0)), dtype=np.float64)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 if TYPE_CHECKING:
     from mathcore.forecast import Forecast
 
+Prices = Sequence[float] | NDArray[np.float64]
 SMALLEST, LARGEST = 1e-12, 1e12
 """Prices outside these are mistakes, and their squares would leave the range of a float."""
 RECENT_WEIGHT = 0.94
@@ -77,7 +78,7 @@ def positive_prices(prices: ArrayLike) -> NDArray[np.float64]:
     return values
 
 
-def statistics(prices: Sequence[float]) -> Statistics:
+def statistics(prices: Prices) -> Statistics:
     """Describe a series of positive prices, oldest first.
 
     One pass and a partition, O(n). The volatility is that of the population (divisor n) of simple returns; one price
@@ -96,7 +97,7 @@ def statistics(prices: Sequence[float]) -> Statistics:
     )
 
 
-def trend(prices: Sequence[float]) -> Trend:
+def trend(prices: Prices) -> Trend:
     """The straight line through the logarithm of evenly spaced prices, and whether it can be told from none.
 
     Ordinary least squares; the standard error is multiplied by √((1+r)/(1−r)) with r the lag-one autocorrelation of
@@ -122,7 +123,7 @@ def trend(prices: Sequence[float]) -> Trend:
     return Trend(direction, float(np.expm1(slope)), change, max(0.0, 1 - unexplained / total), error)
 
 
-def volatility(prices: Sequence[float], steps_per_period: float = 1.0) -> Volatility:
+def volatility(prices: Prices, steps_per_period: float = 1.0) -> Volatility:
     """How much evenly spaced prices move: overall, of late, over a period of so many steps, and at worst.
 
     The sample standard deviation (divisor n − 1) of log returns; `recent_per_step` weighs squared returns by 0.94 to
@@ -148,14 +149,14 @@ def volatility(prices: Sequence[float], steps_per_period: float = 1.0) -> Volati
     )
 
 
-def anomalies(prices: Sequence[float], threshold: float = 3.5) -> list[int]:
+def anomalies(prices: Prices, threshold: float = 3.5) -> list[int]:
     """Positions that stand out by the robust z-score; see `mathcore.anomaly`, which has the other methods too."""
     from mathcore.anomaly import robust_z_scores
 
     return [int(at) for at in np.flatnonzero(np.abs(robust_z_scores(prices)) > threshold)]
 
 
-def forecast(prices: Sequence[float], steps: int) -> Forecast:
+def forecast(prices: Prices, steps: int) -> Forecast:
     """Forecast with the method chosen by backtest; see `mathcore.forecast`, which takes others by name."""
     from mathcore.forecast import forecast as chosen
 

@@ -78,7 +78,11 @@ def gcp(folder: Path, of_each: int, seed: int = 0) -> list[DailySeries]:
 
 
 def _daily(
-    name: str, classes: tuple[str, ...], points: list[tuple[float, float]], until: float | None = None, tuned_on: bool = False
+    name: str,
+    classes: tuple[str, ...],
+    points: list[tuple[float, float]],
+    until: float | None = None,
+    tuned_on: bool = False,
 ) -> DailySeries:
     days, prices = zip(*points, strict=True)
     grid = regular_grid(days, prices, 1.0, until)

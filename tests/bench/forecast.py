@@ -180,7 +180,9 @@ def _peers(prices: NDArray[np.float64]) -> list[tuple[str, float]]:
     found: list[tuple[str, float]] = []
     try:
         models = import_module("statsforecast.models")
-        found.append(("statsforecast AutoETS", _milliseconds(lambda: models.AutoETS(season_length=1).forecast(prices, 30))))
+        found.append(
+            ("statsforecast AutoETS", _milliseconds(lambda: models.AutoETS(season_length=1).forecast(prices, 30)))
+        )
         found.append(("statsforecast AutoARIMA", _milliseconds(lambda: models.AutoARIMA().forecast(prices, 30))))
     except ImportError:
         print("statsforecast is not installed: no comparison with it")
@@ -204,7 +206,10 @@ def _peers(prices: NDArray[np.float64]) -> list[tuple[str, float]]:
         ensemble = import_module("sklearn.ensemble")
         rows = prices[:, None]
         found.append(
-            ("scikit-learn isolation forest", _milliseconds(lambda: ensemble.IsolationForest(random_state=0).fit(rows).score_samples(rows)))
+            (
+                "scikit-learn isolation forest",
+                _milliseconds(lambda: ensemble.IsolationForest(random_state=0).fit(rows).score_samples(rows)),
+            )
         )
     except ImportError:
         print("scikit-learn is not installed: no comparison with it")
