@@ -116,8 +116,9 @@ def _operation(item: Capability[Any, Any], method: str, path: str, names: Names,
     request: Schema = schemas[name]
     in_path = re.findall(r"{(\w+)}", path)
     parameters = [_parameter(name, "path", request, required=True) for name in in_path]
-    if method == "POST":
-        operation["requestBody"] = {"content": {"application/json": {"schema": {"$ref": _REFERENCE + name}}}}
+    if method in ("POST", "PUT"):
+        body = _without(request, in_path) if in_path else {"$ref": _REFERENCE + name}
+        operation["requestBody"] = {"content": {"application/json": {"schema": body}}}
     else:
         parameters += [
             _parameter(name, "query", request, required=name in request.get("required", []))
@@ -127,6 +128,13 @@ def _operation(item: Capability[Any, Any], method: str, path: str, names: Names,
     if parameters:
         operation["parameters"] = parameters
     return operation
+
+
+def _without(request: Schema, in_path: list[str]) -> Schema:
+    """The request less what the path says."""
+    properties = {name: schema for name, schema in request["properties"].items() if name not in in_path}
+    required = [name for name in request.get("required", []) if name not in in_path]
+    return {**request, "properties": properties, "required": required}
 
 
 def _parameter(name: str, place: str, request: Schema, *, required: bool) -> Schema:

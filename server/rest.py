@@ -79,7 +79,7 @@ async def _arguments(request: Request, item: Capability[Any, Any]) -> dict[str, 
     for name, value in request.query_params.multi_items():
         given.setdefault(name, []).append(value)
     arguments: dict[str, Any] = {name: values[0] if len(values) == 1 else values for name, values in given.items()}
-    if request.method == "POST":
+    if request.method in ("POST", "PUT"):
         arguments |= await _body(request)
     if "page" in item.request.model_fields and not arguments.keys() & {"cursor", "page", "limit"}:
         arguments["page"] = 1
