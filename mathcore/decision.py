@@ -47,9 +47,10 @@ class Decision:
 def best_first(scores: Floats, counted: Floats) -> Places:
     """The order of alternatives, highest score first.
 
-    Scores equal to `TIE_DECIMALS` (of the largest score, where it is above 1) are ordered by standing on the single criteria (the sum of ranks among the tied),
-    then by position: so none comes after one that it equals or beats everywhere on `counted` (criteria × alternatives,
-    more better), provided the scores themselves never put it below. O(n·log n), and O(t·m·log t) for t tied.
+    Scores equal to `TIE_DECIMALS` (of the largest score, where it is above 1) are ordered by standing on the single
+    criteria (the sum of ranks among the tied), then by position: so none comes after one that it equals or beats
+    everywhere on `counted` (criteria × alternatives, more better), provided the scores themselves never put it below.
+    O(n·log n), and O(t·m·log t) for t tied.
     """
     largest = float(np.abs(scores).max())
     # By a power of two, which is exact.

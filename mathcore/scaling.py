@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -136,7 +136,9 @@ def _refuse_below(lowest: Floats, needed: str | None) -> None:
     wrong = lowest <= 0 if needed == "positive" else lowest < 0
     if needed and wrong.any():
         criterion = int(np.flatnonzero(wrong)[0])
-        raise ValueError(f"this scaling needs values that are {needed}; criterion {criterion} has {lowest[criterion]:g}")
+        raise ValueError(
+            f"this scaling needs values that are {needed}; criterion {criterion} has {lowest[criterion]:g}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,7 @@ def _by(one: _Criterion, size: float) -> Floats:
     return shares if one.benefit else 1 - shares
 
 
-_SCALED = {
+_SCALED: dict[str, Callable[[_Criterion], Floats]] = {
     "ratio": _ratio,
     "minmax": _minmax,
     "sum": _sum,

@@ -54,8 +54,6 @@ def wsm(
     decision = Decision.checked(columns, weights, benefit)
     parts = scaled(decision.matrix, benefit, scaling)
     scores = weighted_sum(parts, decision.shares)
-    if not np.isfinite(scores).all():
-        raise ValueError("weighted sums of values so large overflow: choose a scaling")
     return Scores(scores, best_first(scores, decision.counted()), parts)
 
 
@@ -89,15 +87,12 @@ def wpm(
 def weighted_sum(parts: Floats, shares: Floats) -> Floats:
     """Σ w·r for each alternative, summed in the order of the criteria so that equal alternatives score alike."""
     total = np.zeros(parts.shape[1])
-    with np.errstate(over="ignore", invalid="ignore"):
-        for values, share in zip(parts, shares, strict=True):
-            total += share * values
+    for values, share in zip(parts, shares, strict=True):
+        total += share * values
     return total
 
 
-def vikor(
-    columns: ArrayLike, weights: Sequence[float] | Floats, benefit: Sequence[bool], v: float = 0.5
-) -> Compromise:
+def vikor(columns: ArrayLike, weights: Sequence[float] | Floats, benefit: Sequence[bool], v: float = 0.5) -> Compromise:
     """Rank by the compromise between what is best for most criteria and the least regret on any.
 
     `columns`: criteria × alternatives; `v` in [0, 1] is the weight of group utility. With f* and f⁻ the best and the

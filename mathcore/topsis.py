@@ -100,7 +100,9 @@ class Separation:
         self.widest = float(widths.max())
         # Signed so that a step from worst to best is positive for costs as well.
         signs = np.where(better, 1.0, -1.0)
-        self.steps = np.zeros_like(widths) if self.widest == 0 else signs * self.factors / self.widest
+        # A criterion equal for all takes no step: its weight may be too large beside the widest to be divided by it.
+        telling = widths > 0
+        self.steps = np.divide(signs * self.factors, self.widest, out=np.zeros_like(widths), where=telling)
         self.spans = (best - self.worst) * self.steps
 
     def gaps(self, matrix: Floats) -> Floats:
@@ -112,14 +114,15 @@ class Separation:
     def scores(self, among: Places | None = None) -> Floats:
         """Closeness of all alternatives, or of those `among`; the same to the last bit either way."""
         matrix = self.matrix if among is None else self.matrix.take(among, axis=1)
+        if matrix.shape[1] <= CHUNK:
+            return self.scores_of(matrix)
+        starts = range(0, matrix.shape[1], CHUNK)
+        return np.concatenate([self.scores_of(matrix[:, start : start + CHUNK]) for start in starts])
+
+    def scores_of(self, matrix: Floats) -> Floats:
+        """Closeness of any alternatives within the span of the criteria, criteria × alternatives as in `matrix`."""
         if self.widest == 0:
             return np.full(matrix.shape[1], 0.5)
-        if matrix.shape[1] <= CHUNK:
-            return self._scored(matrix)
-        starts = range(0, matrix.shape[1], CHUNK)
-        return np.concatenate([self._scored(matrix[:, start : start + CHUNK]) for start in starts])
-
-    def _scored(self, matrix: Floats) -> Floats:
         near = self.gaps(matrix)
         far = self.spans[:, None] - near
         near *= near

@@ -61,7 +61,7 @@ def entropy_weights(columns: ArrayLike) -> Floats:
         criterion = int(np.flatnonzero(lowest < 0)[0])
         raise ValueError(f"entropy needs values that are not negative; criterion {criterion} has {lowest[criterion]:g}")
     divergence = np.zeros(matrix.shape[0])
-    for criterion in np.flatnonzero(highest > lowest):
+    for criterion in np.flatnonzero(highest > lowest).tolist():
         shares = matrix[criterion] / highest[criterion]
         shares = shares / shares.sum()
         shares = shares[shares > 0]
@@ -118,9 +118,9 @@ def ahp_weights(comparisons: ArrayLike) -> Comparisons:
             f"they are {matrix[row, column]:g} and {matrix[column, row]:g}"
         )
     values, vectors = np.linalg.eig(matrix)
-    principal = int(np.argmax(values.real))
-    weights = np.abs(vectors[:, principal].real)
-    largest = float(values[principal].real)
+    principal = int(np.argmax(np.real(values)))
+    weights = np.abs(np.real(vectors[:, principal]))
+    largest = float(np.real(values[principal]))
     index = max((largest - things) / (things - 1), 0.0) if things > 1 else 0.0
     ratio = index / RANDOM_INDEX[things - 1] if things > 2 else 0.0
     return Comparisons(weights / weights.sum(), largest, index, ratio, ratio <= CONSISTENT_UP_TO)

@@ -3,50 +3,24 @@
 from __future__ import annotations
 
 import math
+import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mathcore.scaling import Floats
 from mathcore.topsis import topsis
-from tests.mathcore.published import published
-
-_value = st.floats(0, 1e12, allow_nan=False, allow_infinity=False)
-_weight = st.floats(0, 1e6, allow_nan=False)
-
-
-@st.composite
-def _decisions(draw: st.DrawFn) -> tuple[list[list[float]], list[float], list[bool]]:
-    criteria, alternatives = draw(st.integers(1, 5)), draw(st.integers(1, 8))
-    few = st.sampled_from([0.0, 1.0, 2.0, 2.5, 1e-9, 1e9])
-    columns = [draw(st.lists(few | _value, min_size=alternatives, max_size=alternatives)) for _ in range(criteria)]
-    weights = draw(st.lists(_weight, min_size=criteria, max_size=criteria).filter(lambda all_: max(all_) > 1e-9))
-    return columns, weights, draw(st.lists(st.booleans(), min_size=criteria, max_size=criteria))
-
-
-@pytest.mark.requirement("FR-MATH-004")
-def test_published_cases_come_out_at_their_printed_precision() -> None:
-    cases = [case for case in published("golden_math.json") if case["method"] == "topsis"]
-    assert cases
-    for case in cases:
-        inputs, expected = case["inputs"], case["expected"]
-        columns = np.array(inputs["decision_matrix"], dtype=float).T
-        benefit = [kind == "benefit" for kind in inputs["criteria_types"]]
-        found = topsis(columns, inputs["weights"], benefit, inputs.get("normalisation", "vector"))
-        assert found.scores == pytest.approx(expected["closeness"], abs=case["tolerance"]), case["name"]
-        if "ranking_0_indexed_best_first" in expected:
-            assert found.order.tolist() == expected["ranking_0_indexed_best_first"]
-        if "ideal" in expected:
-            scale = sum(inputs["weights"])
-            assert (found.ideal * scale).tolist() == pytest.approx(expected["ideal"])
-            assert (found.anti_ideal * scale).tolist() == pytest.approx(expected["anti_ideal"])
+from tests.mathcore.decisions import Drawn, counted, decisions, dominated_pairs, untimed
 
 
 @pytest.mark.requirement("PROP-7")
-@given(_decisions())
+@untimed
+@given(decisions())
 def test_the_same_decision_is_always_ranked_the_same(
-    decision: tuple[list[list[float]], list[float], list[bool]],
+    decision: Drawn,
 ) -> None:
     first, second = topsis(*decision), topsis(*decision)
     assert first.order.tolist() == second.order.tolist()
@@ -54,9 +28,10 @@ def test_the_same_decision_is_always_ranked_the_same(
 
 
 @pytest.mark.requirement("PROP-8")
-@given(_decisions())
+@untimed
+@given(decisions())
 def test_the_ideal_is_the_best_weighted_value_of_each_criterion(
-    decision: tuple[list[list[float]], list[float], list[bool]],
+    decision: Drawn,
 ) -> None:
     found = topsis(*decision)
     for criterion, more_is_better in enumerate(decision[2]):
@@ -66,9 +41,10 @@ def test_the_ideal_is_the_best_weighted_value_of_each_criterion(
 
 
 @pytest.mark.requirement("FR-MATH-004")
-@given(_decisions())
+@untimed
+@given(decisions())
 def test_scores_are_shares_and_order_is_a_permutation(
-    decision: tuple[list[list[float]], list[float], list[bool]],
+    decision: Drawn,
 ) -> None:
     found = topsis(*decision)
     assert np.isfinite(found.scores).all()
@@ -78,24 +54,39 @@ def test_scores_are_shares_and_order_is_a_permutation(
     assert (np.diff(ranked) <= 1e-11).all()
 
 
-@given(_decisions())
+@untimed
+@given(decisions())
 def test_nothing_dominated_comes_before_what_dominates_it(
-    decision: tuple[list[list[float]], list[float], list[bool]],
+    decision: Drawn,
 ) -> None:
+    found = topsis(*decision)
+    place = {int(at): rank for rank, at in enumerate(found.order)}
+    for dominator, dominated in dominated_pairs(counted(decision)):
+        assert place[dominator] < place[dominated]
+        assert found.scores[dominator] >= found.scores[dominated]
+
+
+@untimed
+@given(decisions(), st.randoms(use_true_random=False))
+def test_the_position_of_an_alternative_does_not_change_its_score(decision: Drawn, dice: random.Random) -> None:
     columns, weights, benefit = decision
-    counted = np.array([weight > 0 for weight in np.array(weights) / max(weights)])
-    better = (np.array(columns) * np.where(benefit, 1.0, -1.0)[:, None])[counted]
-    place = {int(at): rank for rank, at in enumerate(topsis(*decision).order)}
-    for one in range(better.shape[1]):
-        for other in range(better.shape[1]):
-            if (better[:, one] >= better[:, other]).all() and (better[:, one] > better[:, other]).any():
-                assert place[one] < place[other]
+    shuffled = list(range(len(columns[0])))
+    dice.shuffle(shuffled)
+    moved = topsis(np.array(columns)[:, shuffled], weights, benefit)
+    assert moved.scores == pytest.approx(topsis(*decision).scores[shuffled], abs=1e-9)
 
 
-@given(_decisions(), st.floats(1e-3, 1e3))
-def test_the_unit_of_the_weights_does_not_matter(
-    decision: tuple[list[list[float]], list[float], list[bool]], unit: float
-) -> None:
+@untimed
+@given(decisions(positive=True), st.lists(st.sampled_from([0.25, 1.0, 2.0**20]), min_size=5, max_size=5))
+def test_the_unit_of_a_criterion_does_not_matter(decision: Drawn, units: list[float]) -> None:
+    columns, weights, benefit = decision
+    scaled = topsis(np.array(columns) * np.array(units[: len(columns)])[:, None], weights, benefit)
+    assert scaled.scores == pytest.approx(topsis(*decision).scores, abs=1e-12)
+
+
+@untimed
+@given(decisions(), st.floats(1e-3, 1e3))
+def test_the_unit_of_the_weights_does_not_matter(decision: Drawn, unit: float) -> None:
     columns, weights, benefit = decision
     scaled = topsis(columns, [weight * unit for weight in weights], benefit)
     assert scaled.scores == pytest.approx(topsis(*decision).scores, abs=1e-9)
@@ -144,3 +135,45 @@ def test_senseless_input_is_refused_in_words(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         topsis(columns, weights, benefit)
+
+
+_FIELDS: dict[str, Callable[[np.random.Generator], Floats]] = {
+    "spread": lambda dice: dice.uniform(1, 100, (6, 30_000)),
+    "skewed": lambda dice: dice.lognormal(0, 1, (6, 30_000)),
+    "tied": lambda dice: dice.integers(1, 5, (6, 30_000)).astype(float),
+    "far from zero": lambda dice: 1e9 + dice.uniform(0, 1, (6, 30_000)),
+    "one point": lambda dice: np.ones((6, 30_000)),
+    "huge": lambda dice: dice.uniform(1, 100, (6, 30_000)) * 1e250,
+}
+
+
+@pytest.mark.parametrize("field", _FIELDS)
+@pytest.mark.parametrize("top_k", [1, 100, 1_000])
+def test_the_first_of_many_are_those_of_the_whole_ranking(field: str, top_k: int) -> None:
+    columns = _FIELDS[field](np.random.default_rng(7))
+    weights, benefit = [0.3, 0.2, 0.1, 0.2, 0.1, 0.1], [False, True, True, True, False, True]
+    whole, first = topsis(columns, weights, benefit), topsis(columns, weights, benefit, top_k=top_k)
+    assert first.order.tolist() == whole.order[:top_k].tolist()
+    assert first.scores.tolist() == whole.scores.tolist()
+
+
+def test_asking_for_more_than_there_are_gives_all_and_for_none_is_refused() -> None:
+    assert topsis([[1, 2]], [1], [True], top_k=5).order.tolist() == [1, 0]
+    with pytest.raises(ValueError, match="top_k"):
+        topsis([[1, 2]], [1], [True], top_k=0)
+    with pytest.raises(ValueError, match="unknown normalisation"):
+        topsis([[1, 2]], [1], [True], "cubic")  # type: ignore[arg-type]
+
+
+def test_values_that_are_in_order_already_are_not_copied() -> None:
+    columns = np.array([[1.0, 2.0], [3.0, 1.0]])
+    found = topsis(columns, [1, 1], [True, True])
+    assert found.separation.matrix is columns
+    assert columns.tolist() == [[1.0, 2.0], [3.0, 1.0]]
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_without_normalisation_the_criteria_keep_their_common_unit(scale: float) -> None:
+    columns = np.array([[1.0, 0.0], [0.0, 5.0], [3.0, 6.0]])
+    plain = topsis(columns, [1, 1, 1], [True] * 3, "none")
+    assert topsis(columns * scale, [1, 1, 1], [True] * 3, "none").scores == pytest.approx(plain.scores)
