@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from decimal import ROUND_UP, Decimal
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import AliasChoices, Field
@@ -13,29 +12,15 @@ from market.context import Context
 from market.errors import ValidationFailed
 from market.money import Money
 from tools.capability import Request, Result, capability
-from tools.intake import Method, Reading, Workload, read
+from tools.fits import Fit, Limits, counts_sold, fits_of
+from tools.intake import Method, Quality, Reading, Workload, read
 from tools.offer_view import Number
-from tools.search import SomeDollars, known_region
-from tools.sizing import (
-    DISK_GB,
-    EPOCHS,
-    TOKENS_PER_EXAMPLE,
-    TOO_MANY_PARAMETERS_B,
-    Job,
-    Sized,
-    decode_speed,
-    hours,
-    size,
-)
+from tools.placement import with_measurement
+from tools.search import HTTP_ONLY, SomeDollars, known_region
+from tools.sizing import TOO_MANY_PARAMETERS_B, Job, Sized, size
 
 if TYPE_CHECKING:
-    from market.gpus import Gpu
-    from market.offers import Offer
-    from market.snapshot import Snapshot
-
-COUNTS = (1, 2, 4, 8)
-SHOWN = 6
-_LOOKED_THROUGH = 25
+    from mathcore.sizing import Memory
 
 Precision = Literal["fp32", "bf16", "fp16", "fp8", "int8", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "int4"]
 
@@ -55,11 +40,23 @@ class EstimateWorkload(Request):
         default=None, gt=0, lt=TOO_MANY_PARAMETERS_B, description="Size of an unknown model, in billions."
     )
     precision: Precision | None = None
-    method: Method | None = Field(default=None, description="How to fine-tune.")
+    quality: Quality | None = Field(default=None, description="Weights in 4, 8 or 16 bits.")
+    method: Method | None = None
     context_tokens: int | None = Field(default=None, ge=1, le=10_000_000)
     concurrency: int | None = Field(default=None, ge=1, le=100_000, description="Requests served at once.")
-    quantity: float | None = Field(default=None, gt=0, le=1e16, description="Examples, requests or tokens to process.")
+    quantity: float | None = Field(
+        default=None, gt=0, le=1e16, description="Requests, tokens, examples, images, frames or hours of sound."
+    )
     unit: Literal["example", "request", "token"] | None = None
+    scene_gb: float | None = Field(default=None, gt=0, le=10_000)
+    measured_per_second: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e12,
+        description="Tokens or items a second somebody measured for this work on one `measured_on`.",
+        json_schema_extra=HTTP_ONLY,
+    )
+    measured_on: str | None = Field(default=None, max_length=60, json_schema_extra=HTTP_ONLY)
     duration_hours: float | None = Field(default=None, gt=0, le=87_600)
     region: str | None = Field(default=None, max_length=60)
     max_price: SomeDollars | None = Field(default=None, description="US dollars an hour for the instance.")
@@ -73,43 +70,19 @@ class Understood(Result):
     model: str | None = None
     parameters_b: Number | None = None
     precision: str | None = None
+    quality: str | None = None
     method: str | None = None
     context_tokens: int | None = None
     concurrency: int | None = None
     quantity: Number | None = None
     unit: str | None = None
+    scene_gb: Number | None = None
     duration_hours: Number | None = None
     region: str | None = None
     max_price: Money | None = None
     pricing: str = "on_demand"
     gpu: str | None = None
     gpu_count: int | None = None
-
-
-class CostItem(Result):
-    """One line of a cost range in US dollars."""
-
-    item: str
-    low: Money
-    high: Money
-
-
-class Fit(Result):
-    """A GPU and count that hold the work, the cheapest offer of it, and what the job would take and cost there."""
-
-    gpu: str
-    gpu_count: int
-    total_memory_gb: Number
-    offer_id: str
-    price_per_hour: Money
-    availability: str
-    tokens_per_second: list[Number] | None = Field(
-        default=None, description="Low, likely, high; all requests together."
-    )
-    hours: list[Number] | None = Field(default=None, description="Low, likely, high.")
-    cost: list[CostItem] | None = None
-    cost_low: Money | None = None
-    cost_high: Money | None = None
 
 
 class WorkloadEstimate(Result):
@@ -138,21 +111,29 @@ async def estimate_workload(ctx: Context, query: EstimateWorkload) -> WorkloadEs
     snapshot = await ctx.market.snapshot()
     if understood.region:
         known_region(snapshot, understood.region)
-    job = job_of(understood)
+    job = job_of(understood, assume_model=not query.text)
     sized = size(job)
-    fits = _fits(snapshot, job, sized, understood)
-    costs = [fit for fit in fits if fit.cost_low is not None and fit.cost_high is not None]
+    if query.measured_per_second is not None:
+        sized = with_measurement(sized, query.measured_per_second, query.measured_on)
+    limits = Limits(
+        gpu=understood.gpu,
+        gpu_count=understood.gpu_count,
+        region=understood.region,
+        max_price=understood.max_price,
+        pricing=understood.pricing,
+    )
+    fits = fits_of(snapshot, sized, limits)
     return WorkloadEstimate(
         understood=understood,
         min_vram_gb=round(sized.min_memory_gb, 1),
         recommended_vram_gb=round(sized.recommended_memory_gb, 1),
-        memory_gb=_parts(sized),
+        memory_gb=_parts(sized.memory),
         fits=fits,
         recommended_gpu_tiers=[f"{fit.gpu_count}x {fit.gpu}" for fit in fits[:3]],
         estimated_cost_range=_range(fits),
-        assumptions=[*sized.assumptions, *_work_assumed(job, any_cost=bool(costs))],
-        missing=_missing(job) or None,
-        warnings=None if fits else [_nothing_fits(understood, sized)],
+        assumptions=sized.assumptions,
+        missing=_missing(job, fits) or None,
+        warnings=None if fits else [_nothing_fits(limits, sized, max(counts_sold(snapshot, limits), default=0))],
     )
 
 
@@ -162,33 +143,13 @@ def _range(fits: Sequence[Fit]) -> list[Decimal] | None:
     return [min(lows), max(highs)] if lows and highs else None
 
 
-def _work_assumed(job: Job, *, any_cost: bool) -> list[str]:
-    """What the hours take for granted, where there are any."""
-    if job.quantity is None or job.duration_hours is not None or not any_cost:
-        return []
-    assumed = []
-    if job.unit != "token":
-        assumed.append(f"{TOKENS_PER_EXAMPLE} tokens for each {job.unit or 'piece of work'}")
-    if job.workload == "fine_tuning":
-        assumed.append(f"{EPOCHS} passes over the examples")
-    if job.workload == "llm_inference":
-        assumed.append("generated tokens alone take time; reading the prompts is not counted")
-    return assumed
-
-
-def _nothing_fits(understood: Understood, sized: Sized) -> str:
+def _nothing_fits(limits: Limits, sized: Sized, most: int) -> str:
     """Which of the limits that were given could give way."""
-    given = {
-        "region": understood.region,
-        "max_price": understood.max_price,
-        "gpu": understood.gpu,
-        "gpu_count": understood.gpu_count,
-        "pricing": understood.pricing if understood.pricing != "on_demand" else None,
-    }
-    limits = ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)
-    needed = f"No offer of up to {max(COUNTS)} GPUs holds {sized.min_memory_gb:.0f} GB"
-    if limits:
-        return f"{needed} within {limits}; loosen one of them, or take a smaller `precision`."
+    given = {name: value for name, value in limits.given().items() if name != "pricing" or value != "on_demand"}
+    limited = ", ".join(f"{name} {value}" for name, value in given.items())
+    needed = f"No offer of up to {most} GPUs holds {sized.min_memory_gb:.0f} GB"
+    if limited:
+        return f"{needed} within {limited}; loosen one of them, or take a smaller `precision`."
     return f"{needed}; take a smaller `precision`, a shorter `context_tokens` or a smaller model."
 
 
@@ -208,11 +169,13 @@ def understand(query: EstimateWorkload) -> Understood:
         workload=workload,
         **_model(query, heard),
         precision=query.precision or heard.precision,
+        quality=query.quality or heard.quality,
         method=query.method or heard.method,
         context_tokens=query.context_tokens or heard.context_tokens,
         concurrency=query.concurrency or heard.concurrency,
         quantity=query.quantity or heard.quantity,
         unit=query.unit or heard.unit,
+        scene_gb=query.scene_gb or heard.scene_gb,
         duration_hours=query.duration_hours or heard.duration_hours,
         region=query.region or heard.region,
         max_price=query.max_price or heard.max_price_per_hour,
@@ -231,16 +194,14 @@ def _model(query: EstimateWorkload, heard: Reading) -> dict[str, Any]:
     return {"model": heard.model, "parameters_b": heard.parameters_b}
 
 
-def job_of(understood: Understood) -> Job:
-    """What of it decides the size."""
+def job_of(understood: Understood, *, assume_model: bool = False) -> Job:
+    """What of it decides the size. Words may name a model we do not know: then none is assumed in its place."""
     known: Any = understood
-    return Job(**{name: getattr(known, name) for name in Job.__dataclass_fields__})
+    named = {name: getattr(known, name) for name in Job.__dataclass_fields__ if name != "assume_model"}
+    return Job(**named, assume_model=assume_model)
 
 
-def _parts(sized: Sized) -> dict[str, float] | None:
-    if sized.parts is None:
-        return None
-    parts = sized.parts
+def _parts(parts: Memory) -> dict[str, float]:
     named = {
         "weights": parts.weights_gb,
         "kv_cache": parts.kv_cache_gb,
@@ -251,85 +212,16 @@ def _parts(sized: Sized) -> dict[str, float] | None:
     return {name: round(value, 2) for name, value in named.items() if value > 0}
 
 
-def _missing(job: Job) -> list[str]:
+def _missing(job: Job, fits: Sequence[Fit]) -> list[str]:
     missing = []
+    if job.model is None and job.parameters_b is None and job.workload != "rendering":
+        missing.append("model")
+    if job.workload == "rendering" and job.scene_gb is None:
+        missing.append("scene_gb")
     if job.duration_hours is None and job.quantity is None:
         missing.append("duration_hours or quantity (for hours and cost)")
+    elif fits and not any(fit.hours for fit in fits):
+        missing.append("duration_hours, or measured_per_second and measured_on (nobody published a speed)")
     if job.workload == "llm_inference" and job.concurrency is None:
         missing.append("concurrency")
     return missing
-
-
-def _fits(snapshot: Snapshot, job: Job, sized: Sized, understood: Understood) -> list[Fit]:
-    """The cheapest offer of each GPU at the smallest count that holds the work, cheapest total (else hour) first."""
-    fits = [_fit(job, sized, card, offer, price) for card, offer, price in _candidates(snapshot, sized, understood)]
-    return sorted(fits, key=lambda fit: (fit.cost_low is None, fit.cost_low or 0, fit.price_per_hour, fit.offer_id))[
-        :SHOWN
-    ]
-
-
-def _candidates(snapshot: Snapshot, sized: Sized, understood: Understood) -> Iterator[tuple[Gpu, Offer, Decimal]]:
-    from market import gpus
-    from market.query import Query
-
-    wanted = gpus.matching(understood.gpu) if understood.gpu else None
-    counts = (understood.gpu_count,) if understood.gpu_count else COUNTS
-    query = Query(
-        region=(understood.region,) if understood.region else (),
-        total_memory_gb_min=sized.min_memory_gb,
-        price_max=understood.max_price,
-        availability=("available", "limited", "unknown"),
-        pricing=(understood.pricing,),
-        include_fractions=False,
-        limit=_LOOKED_THROUGH,
-    )
-    for name in snapshot.gpus:
-        card = gpus.catalogue().get(name)
-        if card is None or (wanted is not None and name not in wanted):
-            continue
-        for count in counts:
-            if max(card.memory_options, default=0.0) * count < sized.min_memory_gb:
-                continue
-            hits = snapshot.search(replace(query, gpu=(name,), gpu_count_min=count, gpu_count_max=count))
-            # A name may stand for several cards (`H100` for every form); only its own offers count here.
-            found = next((offer for offer in hits.offers if offer.gpu == name and offer.price_per_hour_usd), None)
-            if found is not None and found.price_per_hour_usd is not None:
-                yield card, found, found.price_per_hour_usd
-                break
-
-
-def _fit(job: Job, sized: Sized, card: Gpu, offer: Offer, price: Decimal) -> Fit:
-    speed = decode_speed(job, sized, card, offer.gpu_count)
-    took = hours(job, sized, card, offer.gpu_count, speed)
-    items = _cost(offer, price, took) if took else None
-    return Fit(
-        gpu=card.name,
-        gpu_count=offer.gpu_count,
-        total_memory_gb=(offer.memory_gb or card.memory_gb or 0) * offer.gpu_count,
-        offer_id=offer.id,
-        price_per_hour=price,
-        availability=offer.availability,
-        tokens_per_second=[round(value, 2) for value in (speed.low, speed.likely, speed.high)] if speed else None,
-        hours=[round(value, 3) for value in took] if took else None,
-        cost=items,
-        cost_low=sum((item.low for item in items), Decimal(0)) if items else None,
-        cost_high=sum((item.high for item in items), Decimal(0)) if items else None,
-    )
-
-
-def _cost(offer: Offer, price: Decimal, took: tuple[float, float, float]) -> list[CostItem]:
-    """At least the shortest rental, and never nothing: amounts are rounded up to a hundredth of a cent."""
-    least = (offer.min_rental_minutes or 0) / 60
-    low, _, high = (Decimal(str(max(value, least))) for value in took)
-
-    def item(name: str, hourly: Decimal) -> CostItem:
-        return CostItem(item=name, low=_rounded_up(hourly * low), high=_rounded_up(hourly * high))
-
-    items = [item("GPU time", price)]
-    if offer.storage_price_per_gb_month:
-        items.append(item(f"{DISK_GB} GB disk", offer.storage_price_per_gb_month * DISK_GB / 730))
-    return items
-
-
-def _rounded_up(amount: Decimal) -> Decimal:
-    return amount.quantize(Decimal("0.0001"), rounding=ROUND_UP)

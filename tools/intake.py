@@ -11,7 +11,7 @@ from decimal import ROUND_DOWN, Decimal
 from functools import cache
 from typing import Literal
 
-from tools.models import named_in, resident_in, size_in
+from tools.models import media_in, named_in, size_in
 
 Workload = Literal[
     "llm_inference",
@@ -21,9 +21,11 @@ Workload = Literal[
     "image_generation",
     "video_generation",
     "speech",
+    "rendering",
     "notebook",
 ]
 Method = Literal["full", "lora", "qlora"]
+Quality = Literal["draft", "standard", "high"]
 
 MAX_TEXT = 4_000
 MAX_HOURS = 87_600.0
@@ -39,6 +41,7 @@ class Reading:
     parameters_b: float | None = None
     precision: str | None = None
     method: Method | None = None
+    quality: Quality | None = None
     gpu: str | None = None
     gpu_count: int | None = None
     region: str | None = None
@@ -49,6 +52,7 @@ class Reading:
     unit: str | None = None
     context_tokens: int | None = None
     concurrency: int | None = None
+    scene_gb: float | None = None
     pricing: str | None = None
     unread: list[str] = field(default_factory=list)
 
@@ -57,6 +61,9 @@ _WORKLOADS: tuple[tuple[Workload, re.Pattern[str]], ...] = (
     ("fine_tuning", re.compile(r"fine?[\s-]?tun|\bq?lora\b|\bsft\b|\bdpo\b|instruction[\s-]tun")),
     ("training", re.compile(r"pre[\s-]?train|\b(?:re)?train(?:ing|ed)?\b")),
     ("embeddings", re.compile(r"\bembed|\bvectori[sz]")),
+    ("rendering", re.compile(
+        r"(?<!server[ -]side )\brender(?:s|ed|er|ing|farm)?\b|\bblender\b|\bv-?ray\b|\boctane\b|\braytrac|\bray[ -]trac"
+    )),
     ("video_generation", re.compile(r"\bvideos?\b(?! ?(?:ram|memory|card))|hunyuan|\bwan ?2")),
     ("speech", re.compile(r"whisper|transcri|\bspeech\b|\basr\b|\btts\b|\baudio\b|dictation")),
     ("image_generation", re.compile(
@@ -76,6 +83,11 @@ _PRECISIONS = tuple((name, re.compile(pattern)) for name, pattern in (
     ("fp32", r"\b(?:fp32|float32)\b|(?:full|single) precision"),
 ))  # fmt: skip
 _FULL = re.compile(r"\bfull(?:y)?[\s-](?:parameter|weight|fine|ft\b|sft|model|tun)")
+_QUALITIES: tuple[tuple[Quality, re.Pattern[str]], ...] = (
+    ("draft", re.compile(r"\b(?:draft|preview|low)[\s-]quality|\b(?:a|as|rough|quick) draft\b|\bpreviews?\b")),
+    ("high", re.compile(r"\b(?:high|highest|best|top|production|final)[\s-]quality")),
+    ("standard", re.compile(r"\b(?:standard|normal|medium)[\s-]quality")),
+)
 _PRICINGS = (
     ("on_demand", re.compile(r"on[\s-]demand|(?:\bno|\bnot|\bnon|without)[\s-](?:spot|preempt|interrupt)")),
     ("spot", re.compile(r"\bspot\b|pre-?empt|interruptible")),
@@ -119,12 +131,14 @@ _SCALE = {"k": 1e3, "thousand": 1e3, "m": 1e6, "million": 1e6, "b": 1e9, "bn": 1
 _UNITS = {
     "example": r"examples?|samples?|rows?|records?|pairs|conversations?|sentences?",
     "image": r"images?|pictures?|photos?",
-    "video": r"videos?|clips?", "token": r"tokens?", "document": r"documents?|docs?|articles?|pages?|pdfs?",
+    "video": r"videos?|clips?", "frame": r"frames?", "token": r"tokens?",
+    "document": r"documents?|docs?|articles?|pages?|pdfs?",
     "request": r"requests?|queries|calls", "prompt": r"prompts?",
     "audio hour": r"hours? of (?:audio|speech|recordings?)",
 }  # fmt: skip
 _COUNTED = re.compile(
-    rf"(?<![\w.$]){_FIGURE}\s?(k|thousand|m|million|bn|b|billion|t|trillion)?\s+((?:[a-z-]+\s+){{0,2}}?)"
+    rf"(?<![\w.$])(?![48]k\s+(?:frames?|videos?|clips?)){_FIGURE}"
+    r"\s?(k|thousand|m|million|bn|b|billion|t|trillion)?\s+((?:[a-z-]+\s+){0,2}?)(?:[48]k\s+)?"
     rf"(?:{'|'.join(f'({pattern})' for pattern in _UNITS.values())})\b"
     r"(?!\s*(?:/|per|an?|each|every)\s*(?:s|sec|second|m|min|minute|h|hr|hour|day|week|month)\b)"
     r"(?!\s*(?:of\s+)?(?:context|ctx|sequence|window))"
@@ -137,6 +151,10 @@ _STREAMS = re.compile(
     r"(?<![\w.])(\d[\d,]{0,6})\s?(k)?\s*(?:concurrent|parallel|simultaneous"
     r"|(?:users|requests|streams|sessions)\s+(?:at once|at a time|in parallel|at the same time)"
     r"|(?:users|streams|sessions)(?!\s*(?:/|per|an?|each|every|daily|monthly)\b))"
+)
+_SCENE = re.compile(
+    r"(?<![\w.])(\d{1,4}(?:\.\d{1,3})?)\s?gb(?:\s+of)?\s+scenes?\b"
+    r"|\bscenes?\s+(?:of|is|are|with|takes?|needs?|size)\s+(?:about\s+)?(\d{1,4}(?:\.\d{1,3})?)\s?gb\b"
 )
 _SPOKEN = {"european": "europe", "usa": "us", "u.s.": "us", "u.s.a.": "us", "american": "us", "indian": "india"}
 _NOT_THERE = re.compile(
@@ -165,7 +183,8 @@ def read(text: str) -> Reading:
     elif sized:
         reading.parameters_b = sized[0]
     else:
-        reading.model = resident_in(lowered)
+        media = media_in(lowered)
+        reading.model = media.name if media else None
     if reading.workload is None and (model or sized):
         reading.workload = "llm_inference"
     _read_hardware(lowered, reading)
@@ -193,6 +212,7 @@ def _read_work(lowered: str, reading: Reading) -> None:
     reading.workload = next((kind for kind, pattern in _WORKLOADS if pattern.search(lowered)), None)
     reading.precision = next((name for name, pattern in _PRECISIONS if pattern.search(lowered)), None)
     reading.pricing = next((name for name, pattern in _PRICINGS if pattern.search(lowered)), None)
+    reading.quality = next((name for name, pattern in _QUALITIES if pattern.search(lowered)), None)
     if reading.workload == "fine_tuning":
         if "qlora" in lowered:
             reading.method = "qlora"
@@ -294,6 +314,9 @@ def _read_load(lowered: str, reading: Reading) -> None:
     streams = _STREAMS.search(lowered)
     if streams:
         reading.concurrency = _whole(streams[1], 100_000, 1_000 if streams[2] else 1)
+    scene = _SCENE.search(lowered)
+    if scene:
+        reading.scene_gb = float(scene[1] or scene[2]) or None
 
 
 def _whole(figure: str | None, most: int, times: int = 1) -> int | None:

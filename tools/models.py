@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from mathcore.sizing import ModelShape
@@ -19,18 +20,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KnownModel:
-    """One row of the table: parameters in thousand millions, context in tokens."""
+    """One row of the table: its names, parameters in thousand millions, context in tokens; figures not known are None.
+
+    `figures` are the others, by the names a shape has for them.
+    """
 
     name: str
     aliases: tuple[str, ...]
     parameters_b: float
     active_b: float | None
-    layers: int
-    hidden: int
-    kv_heads: int
-    head_dim: int
-    latent_width: int | None
     context_tokens: int
+    figures: Mapping[str, int]
+
+
+_NAMED = ("name", "aliases", "parameters_b", "active_b", "context")
 
 
 @cache
@@ -43,12 +46,8 @@ def known_models() -> tuple[KnownModel, ...]:
             aliases=tuple(row["aliases"].split("|")),
             parameters_b=float(row["parameters_b"]),
             active_b=float(row["active_b"]) if row["active_b"] else None,
-            layers=int(row["layers"]),
-            hidden=int(row["hidden"]),
-            kv_heads=int(row["kv_heads"]),
-            head_dim=int(row["head_dim"]),
-            latent_width=int(row["latent_width"]) if row["latent_width"] else None,
             context_tokens=int(row["context"]),
+            figures={name: int(value) for name, value in row.items() if value and name not in _NAMED},
         )
         for row in csv.DictReader(text.splitlines())
     )
@@ -84,20 +83,43 @@ def named_in(text: str) -> KnownModel | None:
     return next((model for pattern, model in _patterns() if pattern.search(lowered)), None)
 
 
-_RESIDENT = (
-    ("SDXL", r"\bsd[\s-]?xl\b|stable[\s-]diffusion[\s-]xl"),
-    ("SD 1.5", r"\bsd[\s-]?v?1\.[45]\b|stable[\s-]diffusion[\s-]v?1\.[45]"),
-    ("FLUX.1", r"\bflux\b"),
-    ("Wan 2.1", r"\bwan[\s-]?2"),
-    ("HunyuanVideo", r"hunyuan"),
-    ("Whisper", r"\bwhisper"),
-)
+@dataclass(frozen=True, slots=True)
+class MediaModel:
+    """An image, video or speech model: what it is for, and the published ways to run it by the bits of its weights."""
+
+    name: str
+    kind: Literal["image_generation", "video_generation", "speech"]
+    pattern: str
+    pipelines: Mapping[int, str]
+
+    def nearest(self, bits: int) -> tuple[int, str]:
+        """The published way of these bits, else of the next wider ones, else of the widest there are."""
+        wider = [published for published in sorted(self.pipelines) if published >= bits]
+        chosen = wider[0] if wider else max(self.pipelines)
+        return chosen, self.pipelines[chosen]
 
 
-def resident_in(text: str) -> str | None:
+_WHISPER = r"\bwhisper(?:[\s.-]?large)?(?:[\s.-]?v\d)?[\s.-]?"
+MEDIA_MODELS = (
+    MediaModel("SDXL", "image_generation", r"\bsd[\s-]?xl\b|stable[\s-]diffusion[\s-]xl", {16: "sdxl"}),
+    MediaModel("SD 1.5", "image_generation", r"\b(?:sd|stable[\s-]diffusion)[\s-]?v?1\.[45]\b", {16: "sd-1.5"}),
+    MediaModel("FLUX.1", "image_generation", r"\bflux\b", {16: "flux.1-offloaded", 8: "flux.1-fp8", 4: "flux.1-int4"}),
+    MediaModel("Wan 2.1", "video_generation", r"\bwan[\s-]?2", {16: "wan-2.1-14b", 8: "wan-2.1-14b-fp8"}),
+    MediaModel("HunyuanVideo", "video_generation", r"hunyuan", {16: "hunyuanvideo", 8: "hunyuanvideo-fp8"}),
+    MediaModel("Faster Whisper", "speech", r"faster[\s-]?whisper",
+               {16: "whisper-large-v3-faster", 8: "whisper-large-v3-int8"}),
+    *(MediaModel(f"Whisper {size}", "speech", rf"{_WHISPER}{size}\b", {16: f"whisper-{size}"})
+      for size in ("turbo", "tiny", "base", "small", "medium")),
+    MediaModel("Whisper", "speech", r"\bwhisper", {16: "whisper-large", 8: "whisper-large-v3-int8"}),
+)  # fmt: skip
+ALL_RESIDENT = {"flux.1-offloaded": "flux.1"}
+"""Ways that keep a part of the model outside the card, and the way that keeps nothing outside."""
+
+
+def media_in(text: str) -> MediaModel | None:
     """The image, video or speech model a text names, whose memory is known as a whole."""
     lowered = text.lower()
-    return next((name for name, pattern in _RESIDENT if re.search(pattern, lowered)), None)
+    return next((model for model in MEDIA_MODELS if re.search(model.pattern, lowered)), None)
 
 
 _SIZE = re.compile(
@@ -131,15 +153,8 @@ def shape_of(model: KnownModel) -> ModelShape:
     """The shape of a known model."""
     from mathcore.sizing import ModelShape
 
-    return ModelShape(
-        parameters=model.parameters_b * 1e9,
-        layers=model.layers,
-        hidden=model.hidden,
-        kv_heads=model.kv_heads,
-        head_dim=model.head_dim,
-        active_parameters=model.active_b * 1e9 if model.active_b else None,
-        latent_width=model.latent_width,
-    )
+    active = model.active_b * 1e9 if model.active_b else None
+    return ModelShape(parameters=model.parameters_b * 1e9, active_parameters=active, **model.figures)
 
 
 def shape_from_size(parameters_b: float, active_b: float | None = None) -> ModelShape:
@@ -150,9 +165,6 @@ def shape_from_size(parameters_b: float, active_b: float | None = None) -> Model
     like = min(dense, key=lambda model: abs(model.parameters_b / parameters_b - 1))
     return ModelShape(
         parameters=parameters_b * 1e9,
-        layers=like.layers,
-        hidden=like.hidden,
-        kv_heads=like.kv_heads,
-        head_dim=like.head_dim,
         active_parameters=active_b * 1e9 if active_b else None,
+        **{name: like.figures[name] for name in ("layers", "hidden", "kv_heads", "head_dim")},
     )

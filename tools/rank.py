@@ -15,6 +15,7 @@ from market.errors import ValidationFailed
 from tools.capability import Request, Result, capability
 from tools.estimate import EstimateWorkload, job_of, understand
 from tools.offer_view import Number, OfferLine, cautions, line
+from tools.placement import placed
 from tools.search import (
     PricingKind,
     Pricings,
@@ -26,7 +27,7 @@ from tools.search import (
     relaxed,
     request_words,
 )
-from tools.sizing import size
+from tools.sizing import Sized, size
 
 if TYPE_CHECKING:
     from market.offers import Offer
@@ -113,7 +114,7 @@ async def rank_offers(ctx: Context, query: RankOffers) -> Ranking:
     asked = _asked(query)
     wanted = replace(market_query(asked.filters, snapshot, states), limit=CANDIDATES)
     hits = snapshot.search(wanted)
-    offers = [offer for offer in hits.offers if offer.price_per_hour_usd is not None]
+    offers = [offer for offer in hits.offers if offer.price_per_hour_usd is not None and asked.holds(offer)]
     if not offers:
         ways = relaxed(snapshot, wanted, asked.in_request_words)
         return Ranking(
@@ -160,6 +161,17 @@ class _Asked:
     filters: SearchOffers
     from_words: frozenset[str]
     assumptions: list[str]
+    sized: Sized | None = None
+
+    def holds(self, offer: Offer) -> bool:
+        """Whether the cards of an offer hold the workload; what nothing is known of is left to total memory."""
+        from market import gpus
+
+        card = gpus.catalogue().get(offer.gpu) if offer.gpu else None
+        if self.sized is None or card is None:
+            return True
+        placement = placed(self.sized, card, offer.memory_gb, offer.gpu_count)
+        return placement is None or placement.fits
 
     def in_request_words(self, wanted: Query, field: str, change: str) -> tuple[str, str]:
         """A constraint in the names of this request: what only the words said, only other words can change."""
@@ -192,6 +204,7 @@ def _asked(query: RankOffers) -> _Asked:
     }
     heard = ", ".join(f"{name} {value}" for name, value in understood.model_dump(exclude_none=True).items())
     assumptions = [f"Understood: {heard}."]
+    sized = None
     try:
         sized = size(job_of(understood))
     except ValidationFailed as unclear:
@@ -202,7 +215,7 @@ def _asked(query: RankOffers) -> _Asked:
         assumptions += [f"Needs {sized.min_memory_gb:.0f} GB of GPU memory in all.", *sized.assumptions]
     from_words = {name: value for name, value in said.items() if value and not given.get(name)}
     filters = SearchOffers(**(given | from_words), pricing=query.pricing or [cast(PricingKind, understood.pricing)])
-    return _Asked(filters, frozenset(from_words), assumptions)
+    return _Asked(filters, frozenset(from_words), assumptions, sized)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,113 +1,193 @@
-"""A typed workload to memory, work and assumptions: the bridge from what people say to what the mathematics takes."""
+"""A typed workload to what the mathematics takes: memory, amounts, and every assumption said.
+
+`quality` decides the bits of weights (draft 4, standard 8, high 16; as published where it is not said), how a model is
+fine-tuned (QLoRA, LoRA, all weights), the steps and side of an image, and the frame that is rendered.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from market.errors import ValidationFailed
 from market.offers import clean_text
-from tools.intake import Method, Workload
-from tools.models import named_in, resident_in, shape_from_size, shape_of, size_in
+from tools.intake import Method, Quality, Workload
+from tools.models import ALL_RESIDENT, MEDIA_MODELS, media_in, named_in, shape_from_size, shape_of, size_in
 
 if TYPE_CHECKING:
-    from market.gpus import Gpu
-    from mathcore.roofline import Speed
     from mathcore.sizing import Memory, ModelShape
+    from mathcore.workload import Workload as Work
 
 TOKENS_PER_EXAMPLE = 512
 EPOCHS = 3
-CONTEXT_TOKENS = 8_192
-SEQUENCE_TOKENS = 2_048
 DISK_GB = 100
-T = TypeVar("T")
+ROOM = 1.2
 TOO_MANY_PARAMETERS_B = 10_000.0
-
-_RESIDENT_GB: dict[str, tuple[float, float, str]] = {
-    "SD 1.5": (4, 8, "Stable Diffusion 1.5 at 512²"),
-    "SDXL": (8, 12, "SDXL in 16 bit at 1024²"),
-    "FLUX.1": (24, 36, "FLUX.1 in bf16, text encoder offloaded at the least"),
-    "Wan 2.1": (24, 80, "Wan 2.1 14B at 720p; 24 GB only in fp8 with offloading"),
-    "HunyuanVideo": (24, 80, "HunyuanVideo 13B at 720p; 24 GB only in fp8 with offloading"),
-    "Whisper": (5, 10, "Whisper large; 5 GB with an int8 or faster engine"),
-}
-_TYPICAL_GB: dict[str, tuple[float, float, str]] = {
-    "image_generation": (8, 24, "an SDXL-class model at 1024²"),
-    "video_generation": (24, 80, "a 13–14B video model at 720p"),
-    "speech": (5, 10, "Whisper large"),
-    "embeddings": (4, 16, "an embedding model of up to 0.6B parameters"),
-    "notebook": (16, 24, "exploration with models of up to about 7B in 16 bit"),
-}
-"""Memory at least and comfortably, and for what: peaks that users of each model published."""
+_CONTEXT = {"llm_inference": 8_192, "notebook": 8_192, "fine_tuning": 2_048, "training": 2_048, "embeddings": 512}
+_BATCH = 32
+_SCENE_GB = 8.0
+_TYPICAL = {
+    "llm_inference": "Llama 3.1 8B", "fine_tuning": "Llama 3.1 8B", "training": "Llama 3.2 1B",
+    "embeddings": "Qwen3 0.6B", "notebook": "Mistral 7B", "image_generation": "SDXL", "video_generation": "Wan 2.1",
+    "speech": "Whisper",
+}  # fmt: skip
+_MUST_BE_NAMED = ("llm_inference", "fine_tuning", "training")
+_MEDIA = ("image_generation", "video_generation", "speech")
+_BITS: dict[Quality | None, int] = {None: 16, "high": 16, "standard": 8, "draft": 4}
+_WEIGHTS: dict[Quality | None, str] = {None: "bf16", "high": "bf16", "standard": "int8", "draft": "int4"}
+_METHODS: dict[Quality | None, Method] = {None: "lora", "high": "full", "standard": "lora", "draft": "qlora"}
+_IMAGES: dict[Quality | None, tuple[int, int]] = {"high": (1024, 50), "draft": (512, 15)}
+_USUAL_IMAGE = (1024, 30)
+_FRAMES: dict[Quality | None, float] = {"high": 8.3, "draft": 0.9}
+_USUAL_FRAME = 2.1
+_BITS_OF_PRECISION = {"fp8": 8, "int8": 8, "q8_0": 8, "q6_k": 8, "q5_k_m": 8, "q4_k_m": 4, "int4": 4}
+_TRANSFORMERS = ("flux.1",)
+"""Image models whose every weight meets every part of the image: their arithmetic can be counted."""
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Job:
-    """What to size: the workload and whatever is known of it; None means not said."""
+    """What to size: the workload and whatever is known of it; None means not said.
+
+    `assume_model`: whether a typical model may stand in for one that nobody named.
+    """
 
     workload: Workload
     model: str | None = None
     parameters_b: float | None = None
     precision: str | None = None
     method: Method | None = None
+    quality: Quality | None = None
     context_tokens: int | None = None
     concurrency: int | None = None
     quantity: float | None = None
     unit: str | None = None
     duration_hours: float | None = None
+    scene_gb: float | None = None
+    assume_model: bool = False
 
 
 @dataclass(slots=True)
 class Sized:
-    """Memory wanted at least and comfortably, its parts, the model's shape when there is one, and what was assumed."""
+    """The work as the mathematics takes it, its memory, and what was assumed; `image` is its side and steps."""
 
-    min_memory_gb: float
+    work: Work
+    memory: Memory
     recommended_memory_gb: float
-    parts: Memory | None = None
-    shape: ModelShape | None = None
+    assumptions: list[str]
+    image: tuple[int, int] | None = None
+
+    @property
+    def min_memory_gb(self) -> float:
+        """Memory of one copy on one card."""
+        return self.memory.total_gb
+
+
+@dataclass(slots=True)
+class _Said:
+    """Collects what was assumed while values are chosen."""
+
     assumptions: list[str] = field(default_factory=list)
+
+    def assumed(self, what: str, value: T) -> T:
+        self.assumptions.append(what)
+        return value
 
 
 def size(job: Job) -> Sized:
     """Memory for a job. Raises ValidationFailed naming what is missing or out of range."""
-    if job.workload not in ("llm_inference", "fine_tuning", "training"):
-        return _resident(job)
-    from mathcore.sizing import serving_memory, training_memory
-
-    sized = Sized(0, 0)
-    sized.shape = _shape(job, sized.assumptions)
-    if job.workload == "llm_inference":
-        precision = job.precision or _assumed(sized, "16-bit weights", "bf16")
-        context = job.context_tokens or _assumed(sized, f"a context of {CONTEXT_TOKENS} tokens", CONTEXT_TOKENS)
-        streams = job.concurrency or _assumed(sized, "one request at a time", 1)
-        sized.parts = serving_memory(sized.shape, precision, context, streams)
-    else:
-        how: Method = job.method or ("full" if job.workload == "training" else "lora")
-        sequence = job.context_tokens or _assumed(sized, f"sequences of {SEQUENCE_TOKENS} tokens", SEQUENCE_TOKENS)
-        sized.assumptions.append(f"{how} training with AdamW, batch of one sequence a step, activations recomputed")
-        sized.parts = training_memory(sized.shape, how, sequence, 1)
-    sized.min_memory_gb = sized.parts.total_gb
-    sized.recommended_memory_gb = sized.min_memory_gb * 1.2
+    said = _Said()
+    make = _rendering if job.workload == "rendering" else _media if job.workload in _MEDIA else _language
+    sized = make(job, said)
+    amount, prompts = _amounts(job, said)
+    sized.work = replace(sized.work, amount=amount, prompt_tokens=prompts, duration_hours=job.duration_hours)
     return sized
 
 
-def _assumed(sized: Sized, what: str, value: T) -> T:
-    sized.assumptions.append(what)
-    return value
+def _sized(work: Work, said: _Said, whole: Work | None = None) -> Sized:
+    from mathcore.workload import memory
+
+    least = memory(work)
+    return Sized(work, least, max(ROOM * least.total_gb, memory(whole or work).total_gb), said.assumptions)
 
 
-def _shape(job: Job, assumptions: list[str]) -> ModelShape:
-    if job.model:
-        model = named_in(job.model)
-        if model is not None:
-            return shape_of(model)
-    stated = job.parameters_b
-    active = None
-    if stated is None and job.model:
-        found = size_in(job.model)
+def _rendering(job: Job, said: _Said) -> Sized:
+    from mathcore.workload import Workload
+
+    scene = job.scene_gb or said.assumed(f"a scene of {_SCENE_GB:g} GB", _SCENE_GB)
+    megapixels = _FRAMES.get(job.quality, _USUAL_FRAME)
+    said.assumptions.append(f"frames of {megapixels:g} megapixels, the whole scene on each card")
+    return _sized(Workload(kind="rendering", scene_gb=scene, frame_megapixels=megapixels), said)
+
+
+def _media(job: Job, said: _Said) -> Sized:
+    from mathcore.media import PIPELINES
+    from mathcore.workload import Workload
+
+    name = job.model or said.assumed(f"{_TYPICAL[job.workload]}, as no model was named", _TYPICAL[job.workload])
+    model = media_in(name)
+    if model is None or model.kind != job.workload:
+        known = [each.name for each in MEDIA_MODELS if each.kind == job.workload]
+        why = "is not known" if model is None else f"is for {model.kind}, not {job.workload}"
+        raise ValidationFailed(
+            f"The model `{clean_text(name, 80)}` {why}; its size does not tell the memory of such a model.",
+            next_step=f"Give one of {', '.join(known)}, or leave `model` out for a typical one.",
+            details={"missing": ["model"], "known": known},
+        )
+    wanted = _BITS_OF_PRECISION.get(job.precision, 16) if job.precision else _BITS[job.quality]
+    bits, pipeline = model.nearest(wanted)
+    ran = PIPELINES[pipeline]
+    said.assumptions.append(f"{model.name} in {ran.precision}: {ran.policy}; memory as {ran.source} say")
+    if bits != wanted:
+        said.assumptions.append(f"no figure is published for {wanted} bits, so {bits} were taken")
+    work = partial(Workload, kind=job.workload)
+    whole = ALL_RESIDENT.get(pipeline)
+    sized = _sized(work(pipeline=pipeline), said, work(pipeline=whole) if whole else None)
+    if pipeline.startswith(_TRANSFORMERS):
+        sized.image = side, steps = _IMAGES.get(job.quality, _USUAL_IMAGE)
+        said.assumptions.append(f"images of {side}² in {steps} steps, speed from their arithmetic")
+    return sized
+
+
+def _language(job: Job, said: _Said) -> Sized:
+    from mathcore.workload import Workload
+
+    shape = _shape(job, said)
+    model = named_in(job.model or "")
+    usual = min(_CONTEXT[job.workload], model.context_tokens if model else _CONTEXT[job.workload])
+    what = f"a context of {usual} tokens" if job.workload == "llm_inference" else f"sequences of {usual} tokens"
+    context = job.context_tokens or said.assumed(what, usual)
+    if model and context > model.context_tokens:
+        said.assumptions.append(f"{model.name} was made for contexts of up to {model.context_tokens} tokens")
+    known: dict[str, Any] = {"kind": job.workload, "shape": shape, "context_tokens": context}
+    if job.workload in ("fine_tuning", "training"):
+        how: Method = job.method or ("full" if job.workload == "training" else _METHODS[job.quality])
+        said.assumptions.append(f"{how} training with AdamW, batch of one sequence a step, activations recomputed")
+        return _sized(Workload(**known, method=how), said)
+    precision = job.precision or said.assumed(f"{_BITS[job.quality]}-bit weights", _WEIGHTS[job.quality])
+    if job.workload == "embeddings":
+        batch = said.assumed(f"batches of {_BATCH} texts", _BATCH)
+        return _sized(Workload(**known, precision=precision, batch=batch), said)
+    streams = job.concurrency or said.assumed("one request at a time", 1)
+    said.assumptions.append("speeds are estimates from bandwidth and peak, not measurements; the engine is left open")
+    return _sized(Workload(**known, precision=precision, concurrency=streams), said)
+
+
+def _shape(job: Job, said: _Said) -> ModelShape:
+    name, stated, active = job.model, job.parameters_b, None
+    may_assume = job.assume_model or job.workload not in _MUST_BE_NAMED
+    if name is None and stated is None and may_assume:
+        name = said.assumed(f"{_TYPICAL[job.workload]}, as no model was named", _TYPICAL[job.workload])
+    model = named_in(name) if name else None
+    if model is not None:
+        return shape_of(model)
+    if stated is None and name:
+        found = size_in(name)
         if found is None:
             raise ValidationFailed(
-                f"The model `{clean_text(job.model, 80)}` is not known and its name carries no size.",
+                f"The model `{clean_text(name, 80)}` is not known and its name carries no size.",
                 next_step="Give `parameters_b`, the parameters in thousand millions (8 for an 8B model).",
                 details={"missing": ["parameters_b"]},
             )
@@ -124,57 +204,33 @@ def _shape(job: Job, assumptions: list[str]) -> ModelShape:
             next_step="Check the size of the model; 8 stands for an 8B model.",
             details={"field": "parameters_b"},
         )
-    assumptions.append(f"the layers and width usual for {stated:g}B parameters")
+    said.assumptions.append(f"the layers and width usual for {stated:g}B parameters")
     return shape_from_size(stated, active)
 
 
-def _resident(job: Job) -> Sized:
-    named = resident_in(job.model) if job.model else None
-    low, comfortable, what = _RESIDENT_GB[named] if named else _TYPICAL_GB[job.workload]
-    return Sized(low, comfortable, assumptions=[what])
-
-
-def decode_speed(job: Job, sized: Sized, card: Gpu, count: int) -> Speed | None:
-    """Tokens a second of a served model on `count` cards, or None when the card's figures are not published."""
-    if job.workload != "llm_inference" or sized.shape is None or not card.memory_bandwidth_gbps:
-        return None
-    peak = card.bf16_tflops or card.fp16_tflops
-    if not peak:
-        return None
-    from mathcore.roofline import decode_tokens_per_second, weight_bytes_read
-    from mathcore.sizing import BYTES_PER_WEIGHT, kv_bytes_per_token
-
-    precision = job.precision or "bf16"
-    active = sized.shape.active_parameters or sized.shape.parameters
-    context = job.context_tokens or CONTEXT_TOKENS
-    bytes_each = BYTES_PER_WEIGHT[precision]
-    streams = job.concurrency or 1
-    return decode_tokens_per_second(
-        active_weight_bytes=weight_bytes_read(sized.shape.parameters * bytes_each, active * bytes_each, streams),
-        kv_bytes=kv_bytes_per_token(sized.shape) * context / 2,
-        flops_per_token=2 * active,
-        bandwidth_bytes=card.memory_bandwidth_gbps * 1e9 * count,
-        peak_flops=peak * 1e12 * count,
-        concurrency=streams,
-        narrow=bytes_each < 1,
-    )
-
-
-def hours(job: Job, sized: Sized, card: Gpu, count: int, speed: Speed | None) -> tuple[float, float, float] | None:
-    """Hours (low, likely, high) on `count` cards: as asked for, else from the amount of work; None if not known."""
-    if job.duration_hours is not None:
-        return job.duration_hours, job.duration_hours, job.duration_hours
-    if job.quantity is None or sized.shape is None:
-        return None
-    if job.workload == "llm_inference" and speed is not None:
-        tokens = job.quantity * (1 if job.unit == "token" else TOKENS_PER_EXAMPLE)
-        return tokens / speed.high / 3600, tokens / speed.likely / 3600, tokens / speed.low / 3600
-    peak = card.bf16_tflops or card.fp16_tflops
-    if job.workload == "llm_inference" or not peak:
-        return None
-    from mathcore.roofline import training_hours
-
+def _amounts(job: Job, said: _Said) -> tuple[float, float]:
+    """Tokens, texts, images, clips, seconds or frames to make, and tokens of prompts to read."""
+    if job.quantity is None or job.workload == "notebook":
+        return 0.0, 0.0
+    in_tokens, told = job.unit == "token", job.duration_hours is None
+    note = said.assumptions.append if told else lambda _: None
+    piece = job.unit or "piece of work"
+    if job.workload == "speech":
+        note("quantity in hours of sound")
+        return job.quantity * 3_600, 0.0
+    if job.workload == "embeddings":
+        return job.quantity / (job.context_tokens or _CONTEXT["embeddings"]) if in_tokens else job.quantity, 0.0
+    if job.workload not in _MUST_BE_NAMED:
+        return job.quantity, 0.0
+    if job.workload == "llm_inference":
+        if in_tokens:
+            note("generated tokens alone take time; reading the prompts is not counted")
+            return job.quantity, 0.0
+        note(f"{TOKENS_PER_EXAMPLE} tokens read and {TOKENS_PER_EXAMPLE} tokens generated for each {piece}")
+        return job.quantity * TOKENS_PER_EXAMPLE, job.quantity * TOKENS_PER_EXAMPLE
     epochs = EPOCHS if job.workload == "fine_tuning" else 1
-    tokens = job.quantity * epochs * (1 if job.unit == "token" else TOKENS_PER_EXAMPLE)
-    active = sized.shape.active_parameters or sized.shape.parameters
-    return training_hours(parameters=active, tokens=tokens, peak_flops=peak * 1e12 * count)
+    if epochs > 1:
+        note(f"{EPOCHS} passes over the examples")
+    if not in_tokens:
+        note(f"{TOKENS_PER_EXAMPLE} tokens for each {piece}")
+    return job.quantity * epochs * (1 if in_tokens else TOKENS_PER_EXAMPLE), 0.0

@@ -206,7 +206,30 @@ PHRASES: list[tuple[str, dict[str, Any]]] = [
         "summarize 20k documents with qwen 2.5 14b",
         {"workload": "llm_inference", "model": "Qwen2.5 14B", "quantity": 20000.0, "unit": "document"},
     ),
-    ("rtx a6000 48gb for blender rendering", {"gpu": "RTX A6000 48GB", "unread": ["workload"]}),
+    ("rtx a6000 48gb for blender rendering", {"workload": "rendering", "gpu": "RTX A6000 48GB"}),
+    (
+        "render 240 4k frames of a 12.5 gb scene with octane on two 4090s",
+        {"workload": "rendering", "quantity": 240.0, "unit": "frame", "scene_gb": 12.5, "gpu": "4090", "gpu_count": 2},
+    ),
+    (
+        "3d rendering farm, 5k frames, scene of 20gb, draft quality",
+        {"workload": "rendering", "quality": "draft", "quantity": 5000.0, "unit": "frame", "scene_gb": 20.0},
+    ),
+    ("ray tracing previews in v-ray", {"workload": "rendering", "quality": "draft"}),
+    ("server-side rendering for a web shop", {"unread": ["workload"]}),
+    (
+        "100 high-quality pictures with flux",
+        {"workload": "image_generation", "model": "FLUX.1", "quality": "high", "quantity": 100.0, "unit": "image"},
+    ),
+    (
+        "30 4k clips with wan 2.1 at standard quality",
+        {"workload": "video_generation", "model": "Wan 2.1", "quality": "standard", "quantity": 30.0, "unit": "video"},
+    ),
+    ("whisper large-v3-turbo for dictation", {"workload": "speech", "model": "Whisper turbo"}),
+    (
+        "faster-whisper, 40 hours of audio",
+        {"workload": "speech", "model": "Faster Whisper", "quantity": 40.0, "unit": "audio hour"},
+    ),
     ("H100 NVL 94GB for a month", {"gpu": "H100 NVL 94GB", "duration_hours": 730.0, "unread": ["workload"]}),
     ("two b200s near japan", {"gpu": "B200", "gpu_count": 2, "region": "japan", "unread": ["workload"]}),
     (

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mathcore.workload import Kind
 from tests.tools.phrases import PHRASES
-from tools.intake import MAX_HOURS, MAX_PRICE, read
+from tools.intake import MAX_HOURS, MAX_PRICE, Workload, read
 from tools.search import SearchOffers
 
 
@@ -19,6 +20,11 @@ from tools.search import SearchOffers
 def test_a_phrase_is_read_as_a_person_means_it(text: str, expected: dict[str, Any]) -> None:
     heard = {name: value for name, value in asdict(read(text)).items() if value not in (None, [])}
     assert heard == expected
+
+
+def test_the_kinds_of_work_are_those_that_can_be_sized() -> None:
+    assert set(get_args(Workload)) == set(get_args(Kind))
+    assert {expected.get("workload") for _, expected in PHRASES} >= set(get_args(Kind))
 
 
 def test_the_table_is_wide() -> None:
@@ -42,6 +48,7 @@ def test_us_the_pronoun_is_no_country(text: str) -> None:
         ("9" * 300 + " concurrent", "concurrency"),
         ("99999m context", "context_tokens"),
         ("0 rows", "quantity"),
+        ("scene of 0 gb", "scene_gb"),
     ],
 )
 def test_a_figure_beyond_belief_is_not_read(text: str, name: str) -> None:
@@ -65,6 +72,7 @@ def test_any_text_is_read_the_same_twice_and_within_bounds(text: str) -> None:
     assert heard.concurrency is None or 1 <= heard.concurrency <= 100_000
     assert heard.context_tokens is None or 1 <= heard.context_tokens <= 10_000_000
     assert heard.parameters_b is None or heard.parameters_b > 0
+    assert heard.scene_gb is None or 0 < heard.scene_gb <= 10_000
     for price in (heard.max_price_per_hour, heard.budget):
         assert price is None or price > 0
     assert heard.budget is None or heard.budget <= MAX_PRICE

@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.models import known_models, named_in, resident_in, shape_from_size, shape_of, size_in
+from mathcore.media import PIPELINES
+from tests.mathcore.shapes import DEEPSEEK, SHAPES
+from tools.models import (
+    ALL_RESIDENT,
+    MEDIA_MODELS,
+    known_models,
+    media_in,
+    named_in,
+    shape_from_size,
+    shape_of,
+    size_in,
+)
 
 
 @pytest.mark.parametrize(
@@ -81,10 +92,31 @@ def test_a_size_is_read_from_a_name_and_from_nothing_else(text: str, size: tuple
 @pytest.mark.parametrize(
     ("text", "name"),
     [("FLUX.1-dev", "FLUX.1"), ("stable diffusion xl", "SDXL"), ("sd1.5", "SD 1.5"), ("Wan2.1", "Wan 2.1"),
-     ("openai/whisper-large-v3", "Whisper"), ("taiwan llm", None), ("influx", None)],
+     ("openai/whisper-large-v3", "Whisper"), ("whisper-large-v3-turbo", "Whisper turbo"),
+     ("whisper small", "Whisper small"),
+     ("faster-whisper large-v3", "Faster Whisper"), ("whisper on a small card", "Whisper"), ("taiwan llm", None),
+     ("influx", None)],
 )  # fmt: skip
 def test_image_video_and_speech_models_are_known_by_name(text: str, name: str | None) -> None:
-    assert resident_in(text) == name
+    found = media_in(text)
+    assert (found.name if found else None) == name
+
+
+@pytest.mark.requirement("FR-MATH-007")
+def test_shapes_are_those_that_were_published() -> None:
+    shapes = {model.name: shape_of(model) for model in known_models()}
+    assert {name: shape for name, shape in shapes.items() if name in SHAPES} == SHAPES
+    (rest,) = set(shapes) - set(SHAPES)
+    assert (shapes[rest].latent_width, shapes[rest].heads) == (DEEPSEEK.latent_width, DEEPSEEK.heads)
+    assert (shapes[rest].experts, shapes[rest].experts_used) == (256, 8)
+
+
+def test_every_way_to_run_a_media_model_has_a_published_figure() -> None:
+    ways = {pipeline for model in MEDIA_MODELS for pipeline in model.pipelines.values()}
+    assert ways | set(ALL_RESIDENT.values()) == set(PIPELINES)
+    assert all(16 in model.pipelines for model in MEDIA_MODELS)
+    assert MEDIA_MODELS[2].nearest(4) == (4, "flux.1-int4")
+    assert MEDIA_MODELS[3].nearest(4) == (8, "wan-2.1-14b-fp8")
 
 
 @given(st.floats(0.01, 9_999))
@@ -97,6 +129,6 @@ def test_a_shape_can_be_made_of_any_size(parameters_b: float) -> None:
 @given(st.text(max_size=80))
 def test_no_text_breaks_the_reading_of_names(text: str) -> None:
     named_in(text)
-    resident_in(text)
+    media_in(text)
     found = size_in(text)
     assert found is None or found[0] >= 0.01
