@@ -1,0 +1,1 @@
+"""Our mathematics against other implementations of the same methods."""
