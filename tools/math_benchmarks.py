@@ -150,7 +150,7 @@ async def list_benchmarks(ctx: Context, query: BenchmarksAsked) -> Benchmarks:
 
     wanted = gpus.matching(query.gpu) if query.gpu else None
     if query.gpu and not wanted:
-        wanted = {card_named(query.gpu).name}
+        wanted = frozenset({card_named(query.gpu).name})
     rows = await benchmarks.measured(await ctx.market.store(), wanted)
     by_gpu: dict[str, list[Throughput]] = {}
     for row in rows:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from market.errors import ValidationFailed
 from tools.capability import Door
@@ -26,14 +26,7 @@ Real = Annotated[float, Field(allow_inf_nan=False)]
 Price = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 
 
-def _listed(value: object) -> object:
-    if isinstance(value, list) and len(value) > 1 and not all(isinstance(one, int | float) for one in value):
-        at = next(at for at, one in enumerate(value) if not isinstance(one, int | float))
-        raise ValueError(f"holds something that is no number at position {at}")
-    return value
-
-
-Prices = Annotated[list[Price], BeforeValidator(_listed), Field(min_length=1, max_length=MOST_ALTERNATIVES)]
+Prices = Annotated[list[Price], Field(min_length=1, max_length=MOST_ALTERNATIVES)]
 """Evenly spaced prices, oldest first."""
 
 
@@ -46,7 +39,9 @@ async def computed(work: Callable[[], T]) -> T:
         return await asyncio.to_thread(work)
     except ValueError as refusal:
         said = str(refusal).rstrip(".")
-        raise ValidationFailed(f"{said[:1].upper()}{said[1:]}.", next_step="Correct the value and send again.") from None
+        raise ValidationFailed(
+            f"{said[:1].upper()}{said[1:]}.", next_step="Correct the value and send again."
+        ) from None
 
 
 def check_sum_of_one(weights: list[float]) -> None:

@@ -85,7 +85,7 @@ class TokenPrice(Result):
 
 @capability("POST /math/cost-per-token", scope=READ, effect="read", doors=HTTP_ONLY, toolset=TOOLSET)
 async def cost_per_token(ctx: Context, query: CostPerToken) -> TokenPrice:
-    """Work out what generated tokens cost on a GPU at a price, from a measured rate or an estimate with its interval."""
+    """Work out what generated tokens cost on a GPU at a price, by a measured rate or an estimate with its interval."""
     card = card_named(query.gpu_type)
     found = await _rate(ctx, card, query)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mathcore.workload import Workload
 
 CONTEXT_TOKENS = 4_096
-PRECISION = "fp16"
+PRECISION: Final = "fp16"
 ROOFLINE = "estimate by the roofline of the published dense peak and bandwidth, checked against measured decode speeds"
 ENGINE = "any: no engine was run"
 
@@ -34,7 +34,7 @@ SIZES: dict[str, tuple[str, dict[str, Any]]] = {
     "70b": ("Llama 2 70B", {"parameters": 68.98e9, "layers": 80, "hidden": 8192, "kv_heads": 8, "head_dim": 128}),
 }
 """The model that stands for each size the contract names: published configurations."""
-_BY_NAME = {name: shape for name, shape in SIZES.values()}
+_BY_NAME = dict(SIZES.values())
 
 
 class EstimatedThroughput(Result):
@@ -64,7 +64,7 @@ class Rate:
 
 
 def shape_named(model: str) -> ModelShape:
-    """The shape of a model by name, or of the usual one of the size in its name. Raises ValidationFailed for neither."""
+    """The shape of a model by name, or the usual one of the size in its name. Raises ValidationFailed for neither."""
     from mathcore.sizing import ModelShape
 
     if model in _BY_NAME:
@@ -105,7 +105,7 @@ async def estimate(card: Gpu, model: str, precision: str = PRECISION, batch: int
 
     def work() -> EstimatedThroughput | None:
         from mathcore.workload import place, speed
-    
+
         figures = _card(card)
         if figures is None:
             return None
@@ -137,7 +137,7 @@ async def check_claim(card: Gpu, model: str, precision: str, batch: int, claimed
         figures = _card(card)
         if figures is None or (named_in(model) is None and model not in _BY_NAME):
             return None
-        # The least cache to read, and twice the peak that 8-bit arithmetic or 16-bit sums may add: the highest there is.
+        # The least cache to read, and twice the peak for 8-bit arithmetic or 16-bit sums: the highest there is.
         wanted = replace(_work(shape_named(model), precision, batch), context_tokens=1)
         found = speed(wanted, replace(figures, tflops=2 * figures.tflops), 1)
         return None if found is None else found.ceiling
