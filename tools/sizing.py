@@ -100,10 +100,23 @@ def size(job: Job) -> Sized:
     """Memory for a job. Raises ValidationFailed naming what is missing or out of range."""
     said = _Said()
     make = _rendering if job.workload == "rendering" else _media if job.workload in _MEDIA else _language
+    if job.quality:
+        said.assumptions.append(f"quality {job.quality}: {_changed(job)}")
     sized = make(job, said)
     amount, prompts = _amounts(job, said)
     sized.work = replace(sized.work, amount=amount, prompt_tokens=prompts, duration_hours=job.duration_hours)
     return sized
+
+
+def _changed(job: Job) -> str:
+    """What the quality changes for this work, a field that was given aside."""
+    if job.workload == "rendering":
+        return "the size of a frame"
+    if job.workload == "training":
+        return "changes nothing in training from scratch"
+    if job.workload == "fine_tuning":
+        return f"gives way to `method` {job.method}" if job.method else f"{_METHODS[job.quality]} training"
+    return f"gives way to `precision` {job.precision}" if job.precision else f"{_BITS[job.quality]}-bit weights"
 
 
 def _sized(work: Work, said: _Said, whole: Work | None = None) -> Sized:
@@ -139,7 +152,7 @@ def _media(job: Job, said: _Said) -> Sized:
     wanted = _BITS_OF_PRECISION.get(job.precision, 16) if job.precision else _BITS[job.quality]
     bits, pipeline = model.nearest(wanted)
     ran = PIPELINES[pipeline]
-    said.assumptions.append(f"{model.name} in {ran.precision}: {ran.policy}; memory as {ran.source} say")
+    said.assumptions.append(f"{model.name} in {ran.precision}: {ran.policy}; memory: {ran.source}")
     if bits != wanted:
         said.assumptions.append(f"no figure is published for {wanted} bits, so {bits} were taken")
     work = partial(Workload, kind=job.workload)
@@ -166,7 +179,7 @@ def _language(job: Job, said: _Said) -> Sized:
         how: Method = job.method or ("full" if job.workload == "training" else _METHODS[job.quality])
         said.assumptions.append(f"{how} training with AdamW, batch of one sequence a step, activations recomputed")
         return _sized(Workload(**known, method=how), said)
-    precision = job.precision or said.assumed(f"{_BITS[job.quality]}-bit weights", _WEIGHTS[job.quality])
+    precision = job.precision or said.assumed(f"weights in {_WEIGHTS[job.quality]}", _WEIGHTS[job.quality])
     if job.workload == "embeddings":
         batch = said.assumed(f"batches of {_BATCH} texts", _BATCH)
         return _sized(Workload(**known, precision=precision, batch=batch), said)

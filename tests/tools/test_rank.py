@@ -41,6 +41,14 @@ async def test_the_first_is_explained_against_the_field_and_the_others_against_t
     assert (ranking.compared, ranking.warnings) == (3, None)
 
 
+async def test_cards_that_hold_the_work_only_together_in_sum_are_not_ranked(market: Market) -> None:
+    small = made("aws:a10x8:us", "3", gpu="A10", memory_gb=24.0, gpu_count=8)
+    whole = made("aws:l40s:us", "5", gpu="L40S", memory_gb=48.0)
+    await stocked(market, small, whole)
+    ranking = await ask(market, "rank_offers", workload="render a scene of 30 gb")
+    assert [item.id for item in ranking.items] == [whole.id]
+
+
 async def test_a_figure_nobody_publishes_is_never_told_as_one(market: Market) -> None:
     await stocked(market, CHEAP, FAST, ODD)
     ranking = await ask(market, "rank_offers", weights={"performance": 1, "reliability": 1, "availability": 1})
