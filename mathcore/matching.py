@@ -261,24 +261,26 @@ class OrderBook:
         withdrawn: list[tuple[int, int]] = []
         while wanted and other.keys and other.keys[0] <= limit:
             price, queue = self._price(order, other.keys[0]), other.queues[other.keys[0]]
-            live = [each for each in queue if each.id in left]
-            same = [each.id for each in live if each.owner == order.owner]
+            live = [each for each in queue if each[0] in left]
+            same = [each[0] for each in live if each[1] == order.owner]
             if same and self._stops_at_own:
                 return Outcome(fills, 0, wanted)
             withdrawn += [(each, left.pop(each)) for each in same]
-            there = [each.id for each in live if each.owner != order.owner]
-            for each, share in zip(there, pro_rata(wanted, [left[each] for each in there]), strict=True):
+            there = [each[0] for each in live if each[0] in left] if same else [each[0] for each in live]
+            claims = [left[each] for each in there]
+            for each, claim, share in zip(there, claims, pro_rata(wanted, claims), strict=True):
                 if share:
                     fills.append((order.id, each, share, price))
                     wanted -= share
-                    left[each] -= share
-                    if not left[each]:
+                    left[each] = claim - share
+                    if share == claim:
                         del left[each]
-            queue.clear()
-            queue.extend(each for each in live if each.id in left)
-            if not queue:
+            if wanted:
                 del other.queues[heappop(other.keys)]
-        return Outcome(fills, wanted, 0, withdrawn)
+            elif len(live) < len(queue) or any(each not in left for each in there):
+                queue.clear()
+                queue.extend(each for each in live if each[0] in left)
+        return _outcome((fills, wanted, 0, withdrawn))
 
     def _price(self, order: Order, key: int) -> int:
         """What both pay at the level of this key; half a tick goes to the resting order."""
@@ -306,7 +308,7 @@ def pro_rata(quantity: int, claims: Sequence[int]) -> list[int]:
     Rounded down, then one unit each to the largest remainders (Hamilton), ties to the claim that comes first. A
     quantity as large as all claims together, or larger, gives each its claim. Raises ValueError for negative numbers.
     """
-    if quantity < 0 or any(claim < 0 for claim in claims):
+    if quantity < 0 or (claims and min(claims) < 0):
         raise ValueError(f"quantity ({quantity}) and claims must not be negative")
     total = sum(claims)
     if quantity >= total:
@@ -326,7 +328,7 @@ def replay(book: OrderBook, journal: Iterable[Order | Cancel]) -> list[Fill]:
     fills: list[Fill] = []
     for entry in journal:
         if isinstance(entry, Order):
-            fills += book.submit(entry).fills
+            fills.extend(book.submit(entry)[0])
         else:
             book.cancel(entry)
     return fills
