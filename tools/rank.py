@@ -97,7 +97,7 @@ class Ranking(Result):
     weights: dict[str, Number]
     compared: int = Field(description="Offers compared.")
     items: list[RankedOffer]
-    winner_stays: list[WinningRange] | None = Field(default=None, description="Checked in steps of one hundredth.")
+    winner_stays: list[WinningRange] | None = Field(default=None, description="Exact, rounded inwards.")
     relax: list[Relaxation] | None = None
     assumptions: list[str] | None = None
     warnings: list[str] | None = None
@@ -293,8 +293,9 @@ def _decide(
         WinningRange(
             criterion=CRITERIA[found.criterion],
             weight=round(found.weight, 4),
-            low=round(found.low, 4),
-            high=round(found.high, 4),
+            # Rounded inwards: the ends are exact, and just beyond them another offer wins.
+            low=math.ceil(found.low * 1e4) / 1e4,
+            high=math.floor(found.high * 1e4) / 1e4,
         )
         for found in weight_ranges(matrix, shares, BENEFIT)
         if shares[found.criterion] > 0
