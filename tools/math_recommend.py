@@ -250,7 +250,7 @@ class MappedGpus(Result):
 
     recommended_gpus: list[Fit]
     confidence: float = Field(
-        description="How wide the estimate is: low / high of the first one's hours, else speed, else of the memory."
+        description="How wide the estimate is: low / high of the first one's hours, else of its speed; 0: unknown."
     )
     min_vram_gb: Number
     recommended_vram_gb: Number
@@ -281,7 +281,6 @@ async def map_workload_to_gpu(ctx: Context, query: WorkloadToMap) -> MappedGpus:
 
 def _confidence(sized: WorkloadEstimate) -> float:
     first = sized.fits[0]
-    wide = first.tokens_per_second if sized.understood.duration_hours is not None else first.hours
-    found = wide or first.tokens_per_second or [sized.min_vram_gb, sized.recommended_vram_gb]
-    low, high = found[0], found[-1]
-    return round(low / high, 4) if high > 0 else 0.0
+    asked = sized.understood.duration_hours is not None
+    found = first.tokens_per_second if asked or not first.hours else first.hours
+    return round(found[0] / found[-1], 4) if found and found[-1] > 0 else 0.0

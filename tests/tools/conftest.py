@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from market.context import Context, Market
 from market.offers import Offer
 from market.settings import Settings
 from tests.conftest import ManualClock
+from tests.tools.math_door import Door, filled, opened_door
 from tools.capability import capabilities
 from tools.sync import seed
 
@@ -54,3 +56,18 @@ async def stocked(market: Market, *offers: Offer) -> Market:
 async def ask(market: Market, capability: str, /, **arguments: Any) -> Any:
     """A capability called as every door calls it: raw arguments through the gate."""
     return await capabilities()[capability].call(Context(market), arguments)
+
+
+@pytest.fixture(scope="session")
+def published_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder whose catalogue holds the published prices."""
+    return filled(tmp_path_factory.mktemp("published"))
+
+
+@pytest.fixture(scope="module")
+def door(published_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """The HTTP application over a copy of them, so that what a module keeps stays its own."""
+    folder = tmp_path_factory.mktemp("door")
+    shutil.copytree(published_folder, folder, dirs_exist_ok=True)
+    with opened_door(folder) as opened:
+        yield opened
