@@ -183,32 +183,43 @@ def _refuse_pairs(alternatives: int) -> None:
 def _flows(values: Floats, preference: Preference) -> tuple[Floats, Floats]:
     """Of one criterion, for each alternative, the sum of its preferences over the others, and of theirs over it."""
     steps, at, counts = np.unique(values, return_inverse=True, return_counts=True)
-    if preference.form == "gaussian":
-        gained, lost = _gaussian(steps, counts, preference)
-    else:
-        gained = _gained(steps, counts, preference)
-        # What others gain over me is what I gain when every value is negated.
-        lost = _gained(-steps[::-1], counts[::-1], preference)[::-1]
+    sums = _gaussian if preference.form == "gaussian" else _piecewise
+    gained, lost = sums(steps, counts, preference)
     # Flows never fall as the value grows; rounding must not make them.
     return np.maximum.accumulate(gained)[at], np.maximum.accumulate(lost[::-1])[::-1][at]
 
 
-def _gained(steps: Floats, counts: NDArray[np.intp], preference: Preference) -> Floats:
-    """For each of the rising values the sum of preferences over the lower ones, each counted as often as it occurs."""
+def _piecewise(steps: Floats, counts: NDArray[np.intp], preference: Preference) -> tuple[Floats, Floats]:
+    """For each of the rising values, each there as often as counted, both sums by counting and running sums."""
     low, high = preference.thresholds()
     before = np.concatenate(([0], np.cumsum(counts)))
-    above_low = _beaten_by_more(steps, low)
+    beats_low, beaten_low = _reach(steps, low)
+    gained, lost = before[beats_low], before[-1] - before[beaten_low]
     if low == high:
-        return before[above_low].astype(np.float64)
-    above_high = _beaten_by_more(steps, high)
+        return gained.astype(np.float64), lost.astype(np.float64)
+    beats_high, beaten_high = _reach(steps, high)
+    wholly_gained, wholly_lost = before[beats_high], before[-1] - before[beaten_high]
     if preference.form == "level":
-        return 0.5 * before[above_low] + 0.5 * before[above_high]
-    # Between the thresholds: Σ (d − low) / (high − low), from sums over the values above and below.
-    within = before[above_low] - before[above_high]
-    sums = _sums(steps - steps[0], counts)
-    below = sums[0][above_low] - sums[0][above_high] + (sums[1][above_low] - sums[1][above_high])
-    partly = (within * (steps - steps[0] - low) - below) / (high - low)
-    return np.asarray(before[above_high] + np.clip(partly, 0.0, within), dtype=np.float64)
+        return 0.5 * (gained + wholly_gained), 0.5 * (lost + wholly_lost)
+    # Between the thresholds: Σ (d − low) / (high − low), from sums over the values on that side.
+    heights = steps - steps[0]
+    running, missed = _sums(heights, counts)
+    below = running[beats_low] - running[beats_high] + (missed[beats_low] - missed[beats_high])
+    above = running[beaten_high] - running[beaten_low] + (missed[beaten_high] - missed[beaten_low])
+    within_gained, within_lost = gained - wholly_gained, lost - wholly_lost
+    partly_gained = (within_gained * (heights - low) - below) / (high - low)
+    partly_lost = (above - within_lost * (heights + low)) / (high - low)
+    return (
+        wholly_gained + np.clip(partly_gained, 0.0, within_gained),
+        wholly_lost + np.clip(partly_lost, 0.0, within_lost),
+    )
+
+
+def _reach(steps: Floats, threshold: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """For each of the rising values how many it exceeds by more than the threshold, and which first exceeds it so."""
+    beats = _beaten_by_more(steps, threshold)
+    # The first that beats more than those before me beats me.
+    return beats, np.cumsum(np.bincount(beats, minlength=steps.size + 1))[: steps.size]
 
 
 def _beaten_by_more(steps: Floats, threshold: float) -> NDArray[np.intp]:

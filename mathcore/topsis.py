@@ -24,7 +24,7 @@ from mathcore.scaling import Floats, ordinary
 CHUNK = 8_192
 """Alternatives worked on at a time, so that what is between two steps stays in the processor's cache."""
 
-SAMPLE = 2_000
+SAMPLE = 1_000
 """Bounds looked at to guess where the leaders begin; a wrong guess costs time, never an answer."""
 
 _MARGIN = 4 * 10.0**-TIE_DECIMALS
@@ -156,7 +156,7 @@ class Separation:
 def _ranked(separation: Separation, decision: Decision, top_k: int | None) -> tuple[Places, Floats | None]:
     """The order, and all scores where they had to be worked out."""
     alternatives = decision.matrix.shape[1]
-    if top_k is None or alternatives < max(4 * top_k, 2 * SAMPLE) or separation.widest == 0:
+    if top_k is None or alternatives < max(4 * top_k, 4 * SAMPLE) or separation.widest == 0:
         scores = separation.scores()
         return best_first(scores, decision.counted())[:top_k], scores
     leaders = _leaders(separation, top_k)
@@ -176,7 +176,7 @@ def _leaders(separation: Separation, top_k: int) -> tuple[Places, Floats] | None
     """
     bound, offset, rounding = separation.bound()
     sample = np.sort(bound[:: max(1, bound.size // SAMPLE)])
-    reach = float(sample[-max(8, min(sample.size // 4, 12 * top_k * sample.size // bound.size))])
+    reach = float(sample[-max(8, min(sample.size // 4, 8 * top_k * sample.size // bound.size))])
     found = np.flatnonzero(bound >= reach)
     if not top_k <= found.size <= bound.size // 4:
         return None
