@@ -1,3 +1,5 @@
+"""Collaborative filtering: the loss never rises, the vectors are the right ones, strangers are served."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -171,6 +173,11 @@ def test_rows_that_do_not_fit_one_block_are_learnt_all_the_same(monkeypatch: pyt
 def test_what_makes_no_sense_is_refused_by_name(table: Any, options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         factorise(table, **options)
+
+
+def test_a_system_that_rounding_makes_singular_is_said_to_be() -> None:
+    with pytest.raises(ValueError, match="singular"):
+        factorise([[1, 1], [1, 1]], factors=4, regularization=1e-300, alpha=1e12)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+"""The auction and the surge price: nobody pays above the bid, nothing is sold twice."""
+
 from __future__ import annotations
 
 import math

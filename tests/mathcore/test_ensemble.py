@@ -1,3 +1,5 @@
+"""Weights that sum to one whatever is missing, and departures that are said."""
+
 from __future__ import annotations
 
 import math

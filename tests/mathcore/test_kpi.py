@@ -1,3 +1,5 @@
+"""Costs to the last digit, scores by the agreed sum, and nothing made up."""
+
 from __future__ import annotations
 
 import math

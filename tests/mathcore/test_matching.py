@@ -1,3 +1,5 @@
+"""The order book against its invariants: conservation, priority, the same journal giving the same state."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -46,14 +48,13 @@ def test_nothing_is_traded_twice_and_nothing_is_lost(
     left: Counter[int] = Counter()
     for entry in journal:
         if isinstance(entry, Cancel):
-            withdrawn = book.cancel(entry)
-            assert withdrawn == left[entry.id]
+            assert book.cancel(entry) == left[entry.id]
             left[entry.id] = 0
             continue
         orders[entry.id] = entry
-        found = book.submit(entry)
-        assert entry.quantity == sum(fill[2] for fill in found.fills) + found.resting + found.dropped
-        for incoming, resting, quantity, price in found.fills:
+        fills, rests, dropped, withdrawn = book.submit(entry)
+        assert entry.quantity == sum(fill[2] for fill in fills) + rests + dropped
+        for incoming, resting, quantity, price in fills:
             assert (incoming, quantity > 0) == (entry.id, True)
             assert orders[resting].side != entry.side
             assert orders[resting].owner != entry.owner
@@ -61,11 +62,11 @@ def test_nothing_is_traded_twice_and_nothing_is_lost(
             assert _within(orders[resting], price)
             left[resting] -= quantity
             assert left[resting] >= 0
-        for own, quantity in found.withdrawn:
+        for own, quantity in withdrawn:
             assert orders[own].owner == entry.owner
             assert quantity == left[own] > 0
             left[own] = 0
-        left[entry.id] = found.resting
+        left[entry.id] = rests
         for side in ("buy", "sell"):
             expected: Counter[int] = Counter()
             for live, quantity in left.items():
@@ -102,10 +103,10 @@ def test_whoever_offers_a_better_price_or_came_first_is_served_first(
             left.pop(entry.id, None)
             continue
         orders[entry.id] = entry
-        found = book.submit(entry)
-        for own, _ in found.withdrawn:
+        fills, rests, _, withdrawn = book.submit(entry)
+        for own, _ in withdrawn:
             left.pop(own)
-        for _, resting, quantity, _ in found.fills:
+        for _, resting, quantity, _ in fills:
             rivals = [
                 orders[live] for live in left if orders[live].side != entry.side and orders[live].owner != entry.owner
             ]
@@ -114,8 +115,8 @@ def test_whoever_offers_a_better_price_or_came_first_is_served_first(
             left[resting] -= quantity
             if not left[resting]:
                 del left[resting]
-        if found.resting:
-            left[entry.id] = found.resting
+        if rests:
+            left[entry.id] = rests
 
 
 @settings(deadline=None)
@@ -198,7 +199,7 @@ def test_a_level_is_shared_in_proportion_with_the_odd_unit_to_the_largest_remain
     # 10/6, 20/6 and 30/6: 1, 3 and 5, and the odd unit to the remainder of two thirds.
     assert [fill[1:3] for fill in replay(book, journal)] == [(0, 2), (1, 3), (2, 5)]
     assert book.depth("sell") == [Level(10, 50, 3)]
-    assert [fill[1:3] for fill in book.submit(Order(4, "d", "buy", 11, 60)).fills] == [(0, 8), (1, 17), (2, 25)]
+    assert [fill[1:3] for fill in book.submit(Order(4, "d", "buy", 11, 60))[0]] == [(0, 8), (1, 17), (2, 25)]
     assert book.depth("buy") == [Level(11, 10, 1)]
 
 
@@ -230,21 +231,18 @@ def test_nobody_trades_with_themselves(rule: Rule) -> None:
     resting = [Order(0, "a", "sell", 10, 5), Order(1, "b", "sell", 10, 5)]
     book = OrderBook(rule)
     replay(book, resting)
-    found = book.submit(Order(2, "a", "buy", 10, 7))
-    assert (found.fills, found.resting, found.dropped, found.withdrawn) == ([(2, 1, 5, 10)], 2, 0, [(0, 5)])
+    assert book.submit(Order(2, "a", "buy", 10, 7)) == ([(2, 1, 5, 10)], 2, 0, [(0, 5)])
     strict = OrderBook(rule, self_trade="cancel_incoming")
     replay(strict, resting)
-    stopped = strict.submit(Order(2, "a", "buy", 10, 7))
-    assert (stopped.fills, stopped.resting, stopped.dropped, stopped.withdrawn) == ([], 0, 7, ())
+    assert strict.submit(Order(2, "a", "buy", 10, 7)) == ([], 0, 7, [])
     assert strict.depth("sell") == [Level(10, 10, 2)]
 
 
 def test_an_order_stops_at_its_owners_own_only_when_it_gets_there() -> None:
     strict = OrderBook(self_trade="cancel_incoming")
     replay(strict, [Order(0, "b", "sell", 10, 5), Order(1, "a", "sell", 10, 5)])
-    found = strict.submit(Order(2, "a", "buy", 10, 7))
-    assert (found.fills, found.dropped) == ([(2, 0, 5, 10)], 2)
-    assert strict.submit(Order(3, "a", "buy", 9, 1)).resting == 1
+    assert strict.submit(Order(2, "a", "buy", 10, 7)) == ([(2, 0, 5, 10)], 0, 2, [])
+    assert strict.submit(Order(3, "a", "buy", 9, 1)) == ((), 1, 0, ())
 
 
 def test_what_is_cancelled_no_longer_trades() -> None:
@@ -252,7 +250,7 @@ def test_what_is_cancelled_no_longer_trades() -> None:
     replay(book, [Order(0, "a", "sell", 10, 5), Order(1, "b", "sell", 10, 5)])
     assert book.cancel(Cancel(0)) == 5
     assert book.cancel(Cancel(0)) == 0
-    assert book.submit(Order(2, "c", "buy", 10, 5)).fills == [(2, 1, 5, 10)]
+    assert book.submit(Order(2, "c", "buy", 10, 5))[0] == [(2, 1, 5, 10)]
     assert book.cancel(Cancel(1)) == 0
     assert book.depth("sell") == []
 

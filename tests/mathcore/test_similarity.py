@@ -1,3 +1,5 @@
+"""Cosines within their bounds, and features placed where they belong."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""Collaborative filtering against implicit: the same factors from the same start."""
+
 from __future__ import annotations
 
 from typing import Any
