@@ -12,7 +12,7 @@ from mathcore.decision import TIE_DECIMALS, Places
 from mathcore.scaling import Floats, finite_matrix
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Count:
     """Points of each alternative and the order, most points first; equal points in the order of position."""
 

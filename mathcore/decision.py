@@ -17,7 +17,7 @@ TIE_DECIMALS = 12
 """Scores that agree to so many decimals are equal: what is left of them is rounding."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Decision:
     """Criteria × alternatives, weights that sum to one, for each criterion whether more is better, and its extent."""
 

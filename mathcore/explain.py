@@ -27,7 +27,7 @@ Score = Callable[[Floats], Floats]
 """From profiles, criteria × k, to their k scores."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Explanation:
     """Of each explained alternative the score, what each criterion brings to it, and where it lost to the winner.
 

@@ -21,7 +21,7 @@ Magnitude = Literal["sum", "vector", "minmax", "none"]
 _SLACK = 10.0**-TIE_DECIMALS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Outranking:
     """ELECTRE I: both indices for each pair (row against column; the diagonal is 1 and 0), and what follows.
 

@@ -76,7 +76,7 @@ class Preference:
         return low, self.p if self.form in ("v-shape", "level", "linear") else low
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Flows:
     """PROMETHEE II: positive, negative and net flow of each alternative, and the order by net flow, best first.
 
@@ -90,7 +90,7 @@ class Flows:
     parts: Floats
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PartialOrder:
     """PROMETHEE I: for each pair (row, column) whether it is preferred, equal, or cannot be compared."""
 

@@ -19,7 +19,7 @@ _ORDINARY = 2.0**400
 _PIECE = 8_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Extent:
     """Of each criterion the lowest and the highest value, and the sum of squares (of values of ordinary size)."""
 
@@ -141,7 +141,7 @@ def _refuse_below(lowest: Floats, needed: str | None) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Criterion:
     values: Floats
     lowest: float

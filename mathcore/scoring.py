@@ -12,7 +12,7 @@ from mathcore.decision import TIE_DECIMALS, Decision, Places, best_first
 from mathcore.scaling import Floats, Scaling, scaled
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scores:
     """The score of each alternative, more is better, the order best first, and what each criterion brings.
 
@@ -25,7 +25,7 @@ class Scores:
     parts: Floats
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Compromise:
     """VIKOR: S group utility, R worst regret and Q their compromise (less is better), the order by Q, and its verdict.
 

@@ -14,11 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mathcore.borda import places_of_order
 from mathcore.decision import Decision, Places
 from mathcore.scaling import Floats, finite_matrix
 from mathcore.scoring import weighted_sum
-from mathcore.topsis import Separation, topsis
 from mathcore.weights import scaled_weights
 
 _EQUAL = 1e-11
@@ -30,7 +28,7 @@ class WeightRange:
     """The winner stays the winner while this criterion's weight is between `low` and `high`, the others in proportion.
 
     At an end that is not 0 or 1 the winner shares its score with the alternative that takes over beyond it, `below`
-    or `above`; None where no other ever does.
+    or `above` (one of them, where several meet); None where no other ever does.
     """
 
     criterion: int
@@ -85,6 +83,8 @@ def weight_ranges(columns: ArrayLike, weights: Sequence[float] | Floats, benefit
     about 1e-9 unless the two scores barely touch, where the root itself is that ill defined. Alternatives that tie
     with the winner at every weight bound nothing. A criterion that has all the weight has no path: 0 to 1. O(n·m²).
     """
+    from mathcore.topsis import topsis
+
     decision = Decision.checked(columns, weights, benefit)
     winner = int(topsis(decision.matrix, decision.shares, benefit, top_k=1).order[0])
     gaps, rests = _unweighted(decision)
@@ -146,6 +146,8 @@ def perturbation(
     `order_of` ranks, best first, by weights that sum to one: any method of this core. Every run gives the same
     answer: nothing is drawn at random. Raises ValueError unless 0 < size < 1. 2m rankings, and O(n) for each.
     """
+    from mathcore.borda import places_of_order
+
     if not 0 < size < 1:
         raise ValueError(f"a perturbation must be between 0 and 1, not {size}")
     shares = scaled_weights(weights)
@@ -208,6 +210,8 @@ def _nearest(lower: Floats, upper: Floats, criterion: int, weight: float) -> Wei
 
 def _unweighted(decision: Decision) -> tuple[Floats, Floats]:
     """Of each criterion the normalised distances to the worst and to the best value, whatever the weights."""
+    from mathcore.topsis import Separation
+
     alone = Decision(decision.matrix, np.ones_like(decision.shares), decision.more_is_better, decision.extent)
     separation = Separation(alone)
     gaps = separation.gaps(separation.matrix)

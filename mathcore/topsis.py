@@ -30,7 +30,7 @@ SAMPLE = 1_000
 _MARGIN = 4 * 10.0**-TIE_DECIMALS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Closeness:
     """The order, best first, the score in [0, 1] of each alternative, and both reference points.
 

@@ -18,7 +18,7 @@ RECIPROCAL_WITHIN = 0.02
 NOTHING_TOLD = 1e-14
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Comparisons:
     """Weights that sum to one, and how consistent the comparisons were that they come from.
 
