@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from market.errors import ValidationFailed
+from tools.criteria import AVAILABILITY_SCORE
 from tools.intake import Workload
-from tools.rank import AVAILABILITY_SCORE
 from tools.sizing import Job, size
 
 if TYPE_CHECKING:

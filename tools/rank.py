@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import AliasChoices, Field
 
 from market.context import Context
 from market.errors import ValidationFailed
 from tools.capability import Request, Result, capability
+from tools.criteria import CRITERIA, Table, why
 from tools.estimate import EstimateWorkload, job_of, understand
 from tools.offer_view import Number, OfferLine, cautions, line
+from tools.ordering import Method, Range, Verdict, decide
 from tools.placement import placed
 from tools.search import (
     PricingKind,
@@ -33,13 +35,16 @@ if TYPE_CHECKING:
     from market.offers import Offer
     from market.query import Query
 
-Criterion = Literal["price", "performance", "memory", "availability", "reliability"]
-CRITERIA: tuple[Criterion, ...] = ("price", "performance", "memory", "availability", "reliability")
-BENEFIT = (False, True, True, True, True)
 DEFAULT_WEIGHTS = {"price": 0.35, "performance": 0.4, "memory": 0.0, "availability": 0.15, "reliability": 0.1}
-AVAILABILITY_SCORE = {"available": 1.0, "limited": 0.6, "unknown": 0.4, "unavailable": 0.0}
 CANDIDATES = 500
-_UNITS = {"price": "$/h", "performance": "dense TFLOPS", "memory": "GB"}
+_SAID: dict[Method, str] = {
+    "topsis": "TOPSIS",
+    "wsm": "weighted sum",
+    "wpm": "weighted product",
+    "vikor": "VIKOR",
+    "promethee": "PROMETHEE II",
+    "borda": "Borda count of TOPSIS, weighted sum, weighted product, VIKOR and PROMETHEE II",
+}
 
 
 class Weights(Request):
@@ -71,14 +76,24 @@ class RankOffers(Request):
     max_price: SomeDollars | None = Field(default=None, description="US dollars an hour for the instance.")
     memory_gb_min: float | None = Field(default=None, ge=0, le=10_000, description="Memory of one GPU.")
     limit: int = Field(default=5, ge=1, le=20)
+    method: Method = Field(default="topsis", description="`borda` counts the places by all the others.")
 
 
 class RankedOffer(OfferLine):
-    """An offer with its place, its score in [0, 1], and why it stands there."""
+    """An offer with its place, its score in [0, 1] (PROMETHEE: −1 to 1), and why it stands there."""
 
     rank: int
     score: Number
-    why: str
+    why: str = Field(description="In brackets the part of the score at stake.")
+    contributions: dict[str, Number] | None = Field(
+        default=None,
+        description="What each criterion brings; they sum to the score (weighted product: to its logarithm).",
+    )
+    places: dict[str, int] | None = Field(default=None, description="Place by each method a Borda count takes in.")
+    pareto: bool = Field(
+        default=True, description="No offer compared equals or beats it on all criteria that count and beats it on one."
+    )
+    dominated_by: str | None = Field(default=None, description="The best placed offer that does.")
 
 
 class WinningRange(Result):
@@ -90,6 +105,14 @@ class WinningRange(Result):
     high: Number
 
 
+class CriticalWeight(Result):
+    """The weight whose smallest relative change makes another offer the first."""
+
+    criterion: str
+    at: Number = Field(description="The weight at which the other takes over, the others in proportion.")
+    then_first: str
+
+
 class Ranking(Result):
     """Offers, best first."""
 
@@ -98,6 +121,8 @@ class Ranking(Result):
     compared: int = Field(description="Offers compared.")
     items: list[RankedOffer]
     winner_stays: list[WinningRange] | None = Field(default=None, description="Exact, rounded inwards.")
+    critical: CriticalWeight | None = Field(default=None, description="Absent when no one weight changes the first.")
+    stability: str | None = Field(default=None, description="How `winner_stays` was found, or what was tried instead.")
     relax: list[Relaxation] | None = None
     assumptions: list[str] | None = None
     warnings: list[str] | None = None
@@ -115,34 +140,65 @@ async def rank_offers(ctx: Context, query: RankOffers) -> Ranking:
     wanted = replace(market_query(asked.filters, snapshot, states), limit=CANDIDATES)
     hits = snapshot.search(wanted)
     offers = [offer for offer in hits.offers if offer.price_per_hour_usd is not None and asked.holds(offer)]
+    method = _SAID[query.method]
     if not offers:
         ways = relaxed(snapshot, wanted, asked.in_request_words)
         return Ranking(
-            method="TOPSIS", weights=shown, compared=0, items=[], relax=ways, assumptions=asked.assumptions or None
+            method=method, weights=shown, compared=0, items=[], relax=ways, assumptions=asked.assumptions or None
         )
     table = Table.of(offers)
-    order, scores, ranges = await asyncio.to_thread(_decide, table.columns, weights)
-    first = [offers[at] for at in order[: query.limit]]
-    warnings = [*cautions(first, states, now), *table.gaps(weights)]
+    verdict = await asyncio.to_thread(decide, table.columns, weights, query.method, query.limit)
+    first = [offers[at] for at in verdict.order[: query.limit]]
+    warnings = [*cautions(first, states, now), *table.gaps(weights), *verdict.warnings]
     if hits.listed > len(offers):
         warnings.append(f"Compared the {len(offers)} cheapest of {hits.listed}; narrow the filters to compare all.")
     items = [
         RankedOffer.model_construct(
-            **dict(line(offers[at], states, now)),
-            rank=place,
-            score=round(scores[at], 4),
-            why=why(table, weights, order[0], at),
+            **dict(line(offers[at], states, now)), rank=place, **_reasons(offers, table, weights, verdict, at)
         )
-        for place, at in enumerate(order[: query.limit], start=1)
+        for place, at in enumerate(verdict.order[: query.limit], start=1)
     ]
+    turn = verdict.turn
     return Ranking(
-        method="TOPSIS",
+        method=method,
         weights=shown,
         compared=len(offers),
         items=items,
-        winner_stays=ranges if len(offers) > 1 else None,
+        winner_stays=None if verdict.ranges is None else [_shown(found) for found in verdict.ranges],
+        critical=None
+        if turn is None
+        else CriticalWeight(criterion=turn.criterion, at=round(turn.weight, 4), then_first=offers[turn.offer].id),
+        stability=verdict.stability,
         assumptions=asked.assumptions or None,
         warnings=warnings or None,
+    )
+
+
+def _reasons(
+    offers: Sequence[Offer], table: Table, weights: Mapping[str, float], verdict: Verdict, at: int
+) -> dict[str, Any]:
+    """The fields of a ranked offer that say why it stands where it does."""
+    best, dominator = verdict.order[0], verdict.dominators.get(at)
+    brought = verdict.contributions.get(at)
+    parts = (brought if at == best else verdict.losses.get(at)) or {}
+    return {
+        "score": round(verdict.scores[at], 4),
+        "why": why(table, weights, best, at, parts),
+        "contributions": {name: round(part, 4) for name, part in brought.items()} if brought else None,
+        "places": verdict.places.get(at),
+        "pareto": dominator is None,
+        "dominated_by": None if dominator is None else offers[dominator].id,
+    }
+
+
+def _shown(found: Range) -> WinningRange:
+    """Ends rounded inwards, so that the first does stay first within what is shown."""
+    weight = round(found.weight, 4)
+    return WinningRange(
+        criterion=found.criterion,
+        weight=weight,
+        low=min(weight, math.ceil(found.low * 10_000) / 10_000),
+        high=max(weight, math.floor(found.high * 10_000) / 10_000),
     )
 
 
@@ -216,126 +272,3 @@ def _asked(query: RankOffers) -> _Asked:
     from_words = {name: value for name, value in said.items() if value and not given.get(name)}
     filters = SearchOffers(**(given | from_words), pricing=query.pricing or [cast(PricingKind, understood.pricing)])
     return _Asked(filters, frozenset(from_words), assumptions, sized)
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Criteria as columns over the offers; `unstated` holds which figures nobody publishes and are stood in for."""
-
-    columns: dict[str, list[float]]
-    unstated: dict[str, frozenset[int]]
-
-    @classmethod
-    def of(cls, offers: Sequence[Offer]) -> Table:
-        """The decision table of offers sold by the hour."""
-        from market import gpus
-
-        cards = gpus.catalogue()
-        flops: list[float | None] = []
-        for offer in offers:
-            card = cards.get(offer.gpu) if offer.gpu else None
-            peak = (card.bf16_tflops or card.fp16_tflops) if card else None
-            flops.append(peak * offer.gpu_count * offer.gpu_fraction if peak else None)
-        given: dict[str, list[float | None]] = {
-            "price": [float(offer.price_per_hour_usd or 0) for offer in offers],
-            "performance": flops,
-            "memory": [offer.memory_gb * offer.gpu_count if offer.memory_gb else None for offer in offers],
-            "availability": [AVAILABILITY_SCORE[offer.availability] for offer in offers],
-            "reliability": [offer.reliability for offer in offers],
-        }
-        return cls(
-            {name: _filled(values, *_STAND_INS.get(name, (min, ""))) for name, values in given.items()},
-            {name: frozenset(at for at, value in enumerate(values) if value is None) for name, values in given.items()},
-        )
-
-    def gaps(self, weights: Mapping[str, float]) -> list[str]:
-        """Which criteria that count were not stated by how many, and what stood in."""
-        found = []
-        for name, places in self.unstated.items():
-            offers = len(self.columns[name])
-            if weights[name] > 0 and places:
-                how = (
-                    f"taken as the {_STAND_INS[name][1]} of the others"
-                    if len(places) < offers
-                    else "it decides nothing"
-                )
-                found.append(f"{len(places)} of {offers} state no {name}; {how}.")
-        return found
-
-
-def _middle(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
-
-
-_STAND_INS: dict[str, tuple[Callable[[list[float]], float], str]] = {
-    "performance": (min, "slowest"),
-    "memory": (min, "smallest"),
-    "reliability": (_middle, "middle"),
-}
-
-
-def _filled(values: list[float | None], stand_in: Callable[[list[float]], float], _said: str) -> list[float]:
-    known = [value for value in values if value is not None]
-    instead = stand_in(known) if known else 1.0
-    return [instead if value is None else value for value in values]
-
-
-def _decide(
-    columns: Mapping[str, list[float]], weights: Mapping[str, float]
-) -> tuple[list[int], list[float], list[WinningRange]]:
-    from mathcore.stability import weight_ranges
-    from mathcore.topsis import topsis
-
-    matrix = [columns[name] for name in CRITERIA]
-    shares = [weights[name] for name in CRITERIA]
-    result = topsis(matrix, shares, BENEFIT)
-    ranges = [
-        WinningRange(
-            criterion=CRITERIA[found.criterion],
-            weight=round(found.weight, 4),
-            # Rounded inwards: the ends are exact, and just beyond them another offer wins.
-            low=math.ceil(found.low * 1e4) / 1e4,
-            high=math.floor(found.high * 1e4) / 1e4,
-        )
-        for found in weight_ranges(matrix, shares, BENEFIT)
-        if shares[found.criterion] > 0
-    ]
-    return [int(at) for at in result.order], [float(score) for score in result.scores], ranges
-
-
-def why(table: Table, weights: Mapping[str, float], best: int, at: int) -> str:
-    """Against the winner (for the winner: against the field), criterion by criterion, the weightiest first."""
-    told = sorted((name for name in CRITERIA if weights[name] > 0), key=lambda name: -weights[name])
-    if at == best:
-        return "First: " + "; ".join(_standing(table, name, at) for name in told) + "."
-    losses: list[str] = []
-    gains: list[str] = []
-    for name in told:
-        mine, winners = table.columns[name][at], table.columns[name][best]
-        if mine != winners:
-            said = f"{name} {_figure(table, name, at)} against {_figure(table, name, best)}"
-            (gains if _beats(name, mine, winners) else losses).append(said)
-    parts = ["loses on " + ", ".join(losses)] if losses else []
-    parts += ["wins on " + ", ".join(gains)] if gains else []
-    return "Against the first: " + "; ".join(parts) + "." if parts else "Equal to the first on every criterion."
-
-
-def _standing(table: Table, name: str, at: int) -> str:
-    values = table.columns[name]
-    if at in table.unstated[name]:
-        return f"{name} not stated"
-    better = sum(_beats(name, values[at], other) for other in values)
-    return f"{name} {_figure(table, name, at)} beats {better} of {len(values) - 1}"
-
-
-def _beats(name: str, mine: float, other: float) -> bool:
-    return mine < other if name == "price" else mine > other
-
-
-def _figure(table: Table, name: str, at: int) -> str:
-    value = table.columns[name][at]
-    if at in table.unstated[name]:
-        return "not stated"
-    if name == "availability":
-        return next(word for word, score in AVAILABILITY_SCORE.items() if score == value)
-    return f"{value:g} {_UNITS[name]}" if name in _UNITS else f"{value:g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -13,10 +14,10 @@ from hypothesis import strategies as st
 from market.context import Market
 from market.errors import ValidationFailed
 from market.offers import Offer
-from mathcore.topsis import topsis
 from tests.market.offer_samples import made, token_offer
 from tests.tools.conftest import ask, stocked
-from tools.rank import BENEFIT, CRITERIA, Table, why
+from tools.criteria import CRITERIA, Table, why
+from tools.ordering import Method, decide
 
 CHEAP = made("vast:4090:de", "0.5", provider="vast", gpu="RTX-4090", memory_gb=24.0, availability="available")
 FAST = made("aws:b200:us", "6", gpu="B200", memory_gb=180.0, availability="available", reliability=0.99)
@@ -29,16 +30,98 @@ async def test_the_first_is_explained_against_the_field_and_the_others_against_t
     ranking = await ask(market, "rank_offers", weights={"price": 1, "performance": 3})
     assert [item.id for item in ranking.items] == [FAST.id, WORSE.id, CHEAP.id]
     assert ranking.weights == {"price": 0.25, "performance": 0.75, "memory": 0, "availability": 0, "reliability": 0}
-    assert ranking.items[0].why == "First: performance 2250 dense TFLOPS beats 2 of 2; price 6 $/h beats 1 of 2."
-    assert ranking.items[1].why == (
-        "Against the first: loses on performance 989.4 dense TFLOPS against 2250 dense TFLOPS, "
-        "price 7 $/h against 6 $/h."
-    )
-    assert ranking.items[2].why == (
-        "Against the first: loses on performance 165.2 dense TFLOPS against 2250 dense TFLOPS; "
-        "wins on price 0.5 $/h against 6 $/h."
-    )
+    told = [re.sub(r" \(0\.\d{3}\)", "", item.why) for item in ranking.items]
+    assert told == [
+        "First: performance 2250 dense TFLOPS beats 2 of 2; price 6 $/h beats 1 of 2.",
+        "Against the first: loses on performance 989.4 against 2250 dense TFLOPS, price 7 against 6 $/h.",
+        "Against the first: loses on performance 165.2 against 2250 dense TFLOPS; wins on price 0.5 against 6 $/h.",
+    ]
     assert (ranking.compared, ranking.warnings) == (3, None)
+
+
+@pytest.mark.requirement("FR-MATH-013")
+async def test_what_each_criterion_brings_and_costs_sums_to_the_scores(market: Market) -> None:
+    await stocked(market, CHEAP, FAST, WORSE, ODD)
+    ranking = await ask(market, "rank_offers", weights={"price": 1, "performance": 3, "memory": 1})
+    first = ranking.items[0]
+    for item in ranking.items:
+        assert list(item.contributions) == ["price", "performance", "memory"]
+        assert sum(item.contributions.values()) == pytest.approx(item.score, abs=3e-4)
+        losses, _, gains = item.why.partition("wins on")
+        cost = sum(map(float, re.findall(r"\((0\.\d+)\)", losses)))
+        won = sum(map(float, re.findall(r"\((0\.\d+)\)", gains)))
+        expected = first.score if item is first else first.score - item.score
+        assert cost - won == pytest.approx(expected, abs=3e-3)
+
+
+@pytest.mark.parametrize("method", ["wsm", "wpm", "promethee"])
+async def test_a_score_that_is_a_sum_has_its_parts_and_solved_ranges(market: Market, method: str) -> None:
+    await stocked(market, CHEAP, FAST, WORSE)
+    ranking = await ask(market, "rank_offers", method=method, weights={"price": 2, "performance": 3})
+    for item in ranking.items:
+        whole = sum(item.contributions.values())
+        assert (math.exp(whole) if method == "wpm" else whole) == pytest.approx(item.score, abs=3e-4)
+    assert {found.criterion for found in ranking.winner_stays} == {"price", "performance"}
+    assert "not sampled" in ranking.stability
+
+
+async def test_the_critical_weight_is_where_the_named_offer_takes_over(market: Market) -> None:
+    await stocked(market, CHEAP, FAST, WORSE, ODD)
+    for method in ("topsis", "wsm", "wpm", "promethee"):
+        ranking = await ask(market, "rank_offers", method=method, weights={"price": 1, "performance": 1})
+        critical, winner = ranking.critical, ranking.items[0].id
+        for beyond, first in ((0.002, critical.then_first), (-0.002, winner)):
+            step = beyond if critical.at > 0.5 else -beyond
+            other = "price" if critical.criterion == "performance" else "performance"
+            weights = {critical.criterion: critical.at + step, other: 1 - critical.at - step}
+            assert (await ask(market, "rank_offers", method=method, weights=weights)).items[0].id == first, method
+
+
+@pytest.mark.parametrize("method", ["vikor", "borda"])
+async def test_a_first_place_that_cannot_be_solved_for_is_tried_and_said_so(market: Market, method: str) -> None:
+    await stocked(market, CHEAP, FAST, WORSE)
+    ranking = await ask(market, "rank_offers", method=method)
+    assert (ranking.winner_stays, ranking.critical) == (None, None)
+    assert re.match(r"Tried, not solved for: .* keeps the first in \d of 8 trials", ranking.stability)
+    assert {item.contributions for item in ranking.items} == {None}
+
+
+async def test_a_count_over_all_methods_shows_the_place_each_gives(market: Market) -> None:
+    gone = made("aws:a100:us", "3", gpu="A100-SXM4-80GB", availability="unavailable")
+    await stocked(market, CHEAP, FAST, WORSE)
+    alone = {
+        method: [item.id for item in (await ask(market, "rank_offers", method=method)).items]
+        for method in ("topsis", "wsm", "wpm", "vikor", "promethee")
+    }
+    ranking = await ask(market, "rank_offers", method="borda")
+    for item in ranking.items:
+        assert item.places == {method: order.index(item.id) + 1 for method, order in alone.items()}
+    await stocked(market, CHEAP, FAST, WORSE, gone)
+    without = await ask(market, "rank_offers", method="borda")
+    assert set(without.items[0].places) == {"topsis", "wsm", "vikor", "promethee"}
+    assert any("availability is 0 for some" in said for said in without.warnings)
+    with pytest.raises(ValidationFailed, match="availability is 0 for some"):
+        await ask(market, "rank_offers", method="wpm")
+    with pytest.raises(ValidationFailed, match="must be one of"):
+        await ask(market, "rank_offers", method="magic")
+
+
+async def test_an_offer_beaten_everywhere_names_the_best_that_does(market: Market) -> None:
+    await stocked(market, CHEAP, FAST, WORSE)
+    ranking = await ask(market, "rank_offers")
+    assert {item.id: (item.pareto, item.dominated_by) for item in ranking.items} == {
+        CHEAP.id: (True, None),
+        FAST.id: (True, None),
+        WORSE.id: (False, FAST.id),
+    }
+
+
+async def test_an_offer_alone_has_nothing_to_be_firm_against(market: Market) -> None:
+    await stocked(market, FAST)
+    for method in ("topsis", "wsm", "wpm", "vikor", "promethee", "borda"):
+        ranking = await ask(market, "rank_offers", method=method)
+        assert (ranking.compared, ranking.winner_stays, ranking.critical, ranking.stability) == (1, None, None, None)
+        assert ranking.items[0].pareto
 
 
 async def test_cards_that_hold_the_work_only_together_in_sum_are_not_ranked(market: Market) -> None:
@@ -173,30 +256,45 @@ def _offers(draw: st.DrawFn) -> list[Offer]:
     ]
 
 
-@settings(deadline=None, max_examples=60)
-@given(_offers(), st.lists(st.sampled_from([0.0, 0.1, 1.0, 5.0]), min_size=5, max_size=5).filter(any))
+@settings(deadline=None, max_examples=100)
+@given(
+    _offers(),
+    st.lists(st.sampled_from([0.0, 0.1, 1.0, 5.0]), min_size=5, max_size=5).filter(any),
+    st.sampled_from(["topsis", "wsm", "wpm", "vikor", "promethee", "borda"]),
+)
 def test_no_offer_stands_above_one_that_beats_it_and_every_explanation_is_true(
-    offers: list[Offer], weights: list[float]
+    offers: list[Offer], weights: list[float], method: Method
 ) -> None:
     table = Table.of(offers)
-    named: dict[str, float] = dict(zip(CRITERIA, weights, strict=True))
-    order = topsis([table.columns[name] for name in CRITERIA], weights, BENEFIT).order.tolist()
     assert all(math.isfinite(value) for column in table.columns.values() for value in column)
+    named: dict[str, float] = {name: weight / sum(weights) for name, weight in zip(CRITERIA, weights, strict=True)}
     signed = {
         name: [-value if name == "price" else value for value in table.columns[name]]
         for name in CRITERIA
         if named[name] > 0
     }
+    if method == "wpm" and min(table.columns["availability"]) == 0 and named["availability"] > 0:
+        method = "wsm"
+    verdict = decide(table.columns, named, method, len(offers))
+    order = verdict.order
     for place, at in enumerate(order):
-        for above in order[:place]:
-            ahead = [values[at] - values[above] for values in signed.values()]
-            assert not (min(ahead) >= 0 and max(ahead) > 0)
-        told = why(table, named, order[0], at)
+        beaten_by = [other for other in order if _dominates(signed, other, at)]
+        assert not set(beaten_by) & set(order[place:])
+        assert verdict.dominators.get(at) == (beaten_by[0] if beaten_by else None)
+        losses = verdict.losses.get(at, {})
+        if losses and method != "wpm":
+            assert sum(losses.values()) == pytest.approx(verdict.scores[order[0]] - verdict.scores[at], abs=1e-9)
+        told = why(table, named, order[0], at, losses)
         losing, _, winning = told.partition("wins on")
         for name, values in signed.items():
             if at != order[0]:
                 assert (f"{name} " in losing) == (values[at] < values[order[0]])
                 assert (f"{name} " in winning) == (values[at] > values[order[0]])
+
+
+def _dominates(signed: dict[str, list[float]], one: int, other: int) -> bool:
+    ahead = [values[one] - values[other] for values in signed.values()]
+    return min(ahead) >= 0 and max(ahead) > 0
 
 
 async def test_hosted_models_are_never_ranked_beside_machines(market: Market) -> None:
