@@ -1,3 +1,5 @@
+"""Borda counts by their definition, with ties."""
+
 from __future__ import annotations
 
 import random

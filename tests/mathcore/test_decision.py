@@ -1,3 +1,5 @@
+"""The order of scores, ties in it, and a decision that does not fit together."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Parts sum to the whole, and point the way the values do."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""ELECTRE I: who outranks whom, the kernel, and what is refused."""
+
 from __future__ import annotations
 
 import numpy as np

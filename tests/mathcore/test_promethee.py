@@ -1,3 +1,5 @@
+"""PROMETHEE: flows without pairs equal those of the pairs, and dominance is kept."""
+
 from __future__ import annotations
 
 import random

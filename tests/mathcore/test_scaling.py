@@ -1,3 +1,5 @@
+"""Scalings keep the order and forget the unit; what they cannot take is named."""
+
 from __future__ import annotations
 
 import math

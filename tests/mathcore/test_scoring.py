@@ -1,3 +1,5 @@
+"""Weighted sum, weighted product and VIKOR: what holds for every decision, and the cases at the edge."""
+
 from __future__ import annotations
 
 import random

@@ -1,3 +1,5 @@
+"""Ranges of weights are tried at both sides of each end; perturbation is tried against them."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

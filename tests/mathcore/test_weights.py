@@ -1,3 +1,5 @@
+"""Weights from data and from comparisons, by their definitions and on what they cannot tell."""
+
 from __future__ import annotations
 
 import math
