@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
@@ -16,7 +18,8 @@ from market.money import Money, amount
 from market.offers import clean_text
 from tools.capability import Request, Result, capability
 from tools.offer_facts import no_such_offer
-from tools.offer_view import Moment, Number
+from tools.offer_view import Moment
+from tools.outlook import Ahead, BuyOrWait, SeriesStatistics, Shift, ahead, described
 from tools.search import SearchOffers, market_query
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 _DAY = timedelta(days=1)
 _OFFERS_IN_A_SERIES = 200
 _POINTS_SHOWN = 60
+_FORECAST_FROM = timedelta(days=90)
+"""A forecast looks back so far at least, however few days are asked for: what is shown is too short to try it on."""
 
 
 class PriceHistory(Request):
@@ -45,32 +50,6 @@ class DayPrice(Result):
     price: Money
 
 
-class SeriesStatistics(Result):
-    """Over all days asked for; volatility is the standard deviation of daily relative changes."""
-
-    observations: int
-    lowest: Money
-    highest: Money
-    mean: Money
-    median: Money
-    volatility: Number
-    change_percent: Number
-
-
-class Ahead(Result):
-    """A forecast, always with the naive one (the last price again) and its error against it."""
-
-    method: str
-    days: int
-    value: Money
-    interval_80: list[Money]
-    interval_95: list[Money]
-    naive: Money
-    error_against_naive: Number | None = Field(
-        default=None, description="Below 1 beat the naive forecast in the backtest."
-    )
-
-
 class PriceSeries(Result):
     """A price by day, what stands out in it, and where it may go."""
 
@@ -78,8 +57,11 @@ class PriceSeries(Result):
     measure: str = Field(description="What the price is of.")
     points: list[DayPrice]
     statistics: SeriesStatistics | None = None
-    anomalies: list[str] = Field(description="Days whose price stands out (robust z-score above 3.5).")
+    anomalies: list[str] = Field(description="Days whose price stands out by at least two of four methods.")
+    anomaly_methods: dict[str, list[str]] | None = Field(default=None, description="For each of them which.")
+    level_shifts: list[Shift] | None = None
     forecast: Ahead | None = None
+    buy_or_wait: BuyOrWait | None = Field(default=None, description="Only where the history is long enough to tell.")
     warnings: list[str] | None = None
 
 
@@ -92,7 +74,8 @@ async def price_history(ctx: Context, query: PriceHistory) -> PriceSeries:
     now = ctx.market.clock.now()
     since = now - timedelta(days=query.days)
     subject = await _subject(ctx, query)
-    histories = await catalogue.product_history(store, list(subject.gpus), since)
+    looked_back = since if not query.forecast_days else min(since, now - _FORECAST_FROM)
+    histories = await catalogue.product_history(store, list(subject.gpus), looked_back)
     days, prices = daily_lowest(
         [
             [
@@ -102,23 +85,43 @@ async def price_history(ctx: Context, query: PriceHistory) -> PriceSeries:
             ]
             for offer_id, count in subject.gpus.items()
         ],
-        since,
+        looked_back,
         min(now, subject.until or now),
     )
+    return await asyncio.to_thread(_series, subject, query.forecast_days, days, prices, since)
+
+
+def _series(
+    subject: _Subject, forecast_days: int, days: Sequence[str], prices: Sequence[float], since: datetime
+) -> PriceSeries:
+    """The series from a day on, described, and forecast from all that is known."""
+    first = bisect_left(days, since.astimezone(UTC).date().isoformat())
+    shown, asked = days[first:], prices[first:]
     warnings = list(subject.warnings)
     if len(prices) < 2:
         warnings.append("Only one day is known so far; the history grows with every sync.")
-    elif len(prices) > _POINTS_SHOWN:
-        warnings.append(f"The last {_POINTS_SHOWN} of {len(prices)} days are listed; the figures are of all of them.")
+    elif len(asked) > _POINTS_SHOWN:
+        warnings.append(f"The last {_POINTS_SHOWN} of {len(asked)} days are listed; the figures are of all of them.")
+    said = described(shown, asked) if asked else None
+    forecast = waiting = None
+    if len(prices) > 1 and forecast_days:
+        forecast, waiting = ahead(prices, forecast_days)
+        if subject.until is not None:
+            waiting = None
+        elif waiting is None:
+            warnings.append(f"{len(prices)} days of history do not tell whether waiting {forecast_days} days pays.")
     return PriceSeries(
         of=subject.name,
         measure=subject.measure,
-        points=[DayPrice(day=day, price=amount(price)) for day, price in zip(days, prices, strict=True)][
+        points=[DayPrice(day=day, price=amount(price)) for day, price in zip(shown, asked, strict=True)][
             -_POINTS_SHOWN:
         ],
-        statistics=_statistics(prices) if prices else None,
-        anomalies=_anomalies(days, prices),
-        forecast=_forecast(prices, query.forecast_days) if len(prices) > 1 and query.forecast_days else None,
+        statistics=said.statistics if said else None,
+        anomalies=list(said.unusual) if said else [],
+        anomaly_methods=(said.unusual or None) if said else None,
+        level_shifts=(said.shifts or None) if said else None,
+        forecast=forecast,
+        buy_or_wait=waiting,
         warnings=warnings or None,
     )
 
@@ -213,44 +216,6 @@ def daily_lowest(histories: Sequence[Steps], since: datetime, until: datetime) -
             lowest.append(min(standing))
         day += _DAY
     return days, lowest
-
-
-def _statistics(prices: Sequence[float]) -> SeriesStatistics:
-    from mathcore.series import statistics
-
-    found = statistics(prices)
-    return SeriesStatistics(
-        observations=found.observations,
-        lowest=amount(found.lowest),
-        highest=amount(found.highest),
-        mean=amount(found.mean),
-        median=amount(found.median),
-        volatility=round(found.volatility, 6),
-        change_percent=round(100 * found.change, 2),
-    )
-
-
-def _anomalies(days: Sequence[str], prices: Sequence[float]) -> list[str]:
-    if not prices:
-        return []
-    from mathcore.series import anomalies
-
-    return [days[at] for at in anomalies(prices)]
-
-
-def _forecast(prices: Sequence[float], days: int) -> Ahead:
-    from mathcore.series import forecast
-
-    found = forecast(prices, days)
-    return Ahead(
-        method=found.method,
-        days=days,
-        value=amount(found.values[-1]),
-        interval_80=[amount(found.low80[-1]), amount(found.high80[-1])],
-        interval_95=[amount(found.low95[-1]), amount(found.high95[-1])],
-        naive=amount(found.naive[-1]),
-        error_against_naive=None if found.backtest_ratio is None else round(found.backtest_ratio, 3),
-    )
 
 
 class MarketOverview(Request):

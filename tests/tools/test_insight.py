@@ -68,6 +68,49 @@ async def test_a_day_that_stands_out_is_named(market: Market, clock: ManualClock
     await _priced(market, clock, "2", "2.1", "2", "9", "2.1", "2", "2.1")
     series = await ask(market, "price_history", offer_id="aws:a:us-east-1")
     assert series.anomalies == ["2026-01-18"]
+    assert series.anomaly_methods == {"2026-01-18": ["robust_z_score", "iqr", "isolation_forest"]}
+
+
+@pytest.mark.requirement("FR-MATH-009")
+async def test_a_lasting_change_is_a_shift_of_the_level_and_no_anomaly(market: Market, clock: ManualClock) -> None:
+    await _priced(market, clock, *["2"] * 10, *["1.2"] * 10)
+    series = await ask(market, "price_history", offer_id="aws:a:us-east-1")
+    (shift,) = series.level_shifts
+    assert (shift.day, shift.before, shift.after, shift.change_percent) == (
+        series.points[10].day,
+        Decimal(2),
+        Decimal("1.2"),
+        -40,
+    )
+    assert (series.anomalies, series.anomaly_methods) == ([], None)
+
+
+@pytest.mark.requirement("FR-MATH-010")
+async def test_whether_waiting_pays_is_told_from_a_long_history_alone(market: Market, clock: ManualClock) -> None:
+    falling = [str(round(Decimal("9") * Decimal("0.99") ** day, 4)) for day in range(80)]
+    await _priced(market, clock, *falling)
+    told = await ask(market, "price_history", offer_id="aws:a:us-east-1", days=10)
+    assert len(told.points) == 11
+    assert told.statistics.observations == 11
+    assert (told.forecast.days_seen, told.forecast.method) == (80, "drift")
+    waiting = told.buy_or_wait
+    assert (waiting.advice, waiting.days) == ("wait", 7)
+    low, high = waiting.saving_80_percent
+    assert 0.5 < low <= waiting.expected_saving_percent <= high < 10
+    assert (waiting.chance_cheaper, waiting.chance_dearer) == (1, 0)
+    far = await ask(market, "price_history", offer_id="aws:a:us-east-1", forecast_days=40)
+    assert far.buy_or_wait is None
+    assert far.warnings == ["80 days of history do not tell whether waiting 40 days pays."]
+
+
+async def test_a_price_that_never_moved_makes_no_difference_to_wait_for(market: Market, clock: ManualClock) -> None:
+    await _priced(market, clock, "2")
+    clock.advance(89 * DAY)
+    await market.refresh()
+    told = await ask(market, "price_history", offer_id="aws:a:us-east-1")
+    assert (told.buy_or_wait.advice, told.buy_or_wait.expected_saving_percent) == ("no_difference", 0)
+    assert (told.forecast.method, told.forecast.naive_error) == ("naive", 0)
+    assert "did not move" in told.forecast.reason
 
 
 @pytest.mark.requirement("FR-MATH-010")
@@ -107,6 +150,7 @@ async def test_a_price_ends_when_the_offer_does(market: Market, clock: ManualClo
     await market.refresh()
     series = await ask(market, "price_history", offer_id="aws:a:us-east-1")
     assert series.points[-1].day == "2026-01-18"
+    assert series.buy_or_wait is None
     assert "has not listed it since 2026-01-18" in series.warnings[0]
 
 

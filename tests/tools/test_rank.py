@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -292,7 +293,7 @@ def test_no_offer_stands_above_one_that_beats_it_and_every_explanation_is_true(
                 assert (f"{name} " in winning) == (values[at] > values[order[0]])
 
 
-def _dominates(signed: dict[str, list[float]], one: int, other: int) -> bool:
+def _dominates(signed: Mapping[Any, list[float]], one: int, other: int) -> bool:
     ahead = [values[one] - values[other] for values in signed.values()]
     return min(ahead) >= 0 and max(ahead) > 0
 
