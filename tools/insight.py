@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from pydantic import AliasChoices, Field
 
@@ -18,16 +19,21 @@ from market.money import Money, amount
 from market.offers import clean_text
 from tools.capability import Request, Result, capability
 from tools.offer_facts import no_such_offer
-from tools.offer_view import Moment
+from tools.offer_view import Moment, Number
 from tools.outlook import Ahead, BuyOrWait, SeriesStatistics, Shift, ahead, described
 from tools.search import SearchOffers, market_query
 
 if TYPE_CHECKING:
     from market.catalogue import PricePoint, ProviderHealth, Stored
+    from market.offers import Offer
+    from market.snapshot import CheapestGpu, Snapshot
 
 _DAY = timedelta(days=1)
 _OFFERS_IN_A_SERIES = 200
 _POINTS_SHOWN = 60
+_WEEK = timedelta(days=7)
+_OFFERS_IN_A_CHANGE = 10
+_CHANGES: WeakKeyDictionary[Snapshot, tuple[date, dict[str, float | None]]] = WeakKeyDictionary()
 _FORECAST_FROM = timedelta(days=90)
 """A forecast looks back so far at least, however few days are asked for: what is shown is too short to try it on."""
 
@@ -67,7 +73,7 @@ class PriceSeries(Result):
 
 @capability("GET /analytics/price-history", scope="market:read", effect="read")
 async def price_history(ctx: Context, query: PriceHistory) -> PriceSeries:
-    """Show a price over time: daily series, statistics, anomalies, and a forecast beside the naive one."""
+    """Show a price over time: daily series, statistics, anomalies, a forecast beside the naive one, buy now or wait."""
     from market import catalogue
 
     store = await ctx.market.store()
@@ -232,6 +238,9 @@ class GpuLine(Result):
     cheapest_per_gpu_hour: Money
     pricing: str | None = Field(default=None, description="When it is not sold on demand.")
     offer_id: str
+    change_7d_percent: Number | None = Field(
+        default=None, description="Of the lowest price of those cheapest now, since 7 days ago; absent when not known."
+    )
 
 
 class ProviderLine(Result):
@@ -259,32 +268,72 @@ class Overview(Result):
 
 @capability("GET /market/overview", scope="market:read", effect="read")
 async def market_overview(ctx: Context, query: MarketOverview) -> Overview:
-    """Show the market at a glance: cheapest price per GPU, provider health and freshness."""
+    """Show the market at a glance: cheapest price per GPU and its week, provider health and freshness."""
     snapshot = await ctx.market.snapshot()
     states = await ctx.market.provider_states()
     now = ctx.market.clock.now()
-    lines = [
-        GpuLine(
-            gpu=one.gpu,
-            offers=one.offers,
-            cheapest_per_gpu_hour=one.price_per_gpu_hour,
-            pricing=None if one.pricing == "on_demand" else one.pricing,
-            offer_id=one.offer_id,
-        )
-        for one in snapshot.cheapest_by_gpu().values()
-    ]
-    lines.sort(key=lambda one: (-one.offers, one.gpu))
+    shown = sorted(snapshot.cheapest_by_gpu().values(), key=lambda one: (-one.offers, one.gpu))[: query.gpus]
+    changes = await _week_changes(ctx, snapshot, shown, now)
     counts = snapshot.counts("provider")
     silent = sorted(name for name, state in states.items() if state.state in ("unhealthy", "degraded"))
     return Overview(
         offers=snapshot.count,
         providers=len(counts),
-        gpus=lines[: query.gpus],
+        gpus=[
+            GpuLine(
+                gpu=one.gpu,
+                offers=one.offers,
+                cheapest_per_gpu_hour=one.price_per_gpu_hour,
+                pricing=None if one.pricing == "on_demand" else one.pricing,
+                offer_id=one.offer_id,
+                change_7d_percent=changes.get(one.gpu),
+            )
+            for one in shown
+        ],
         provider_health=[provider_line(state, counts.get(name, 0), now) for name, state in sorted(states.items())],
         catalogue_version=snapshot.version,
         generated_at=now,
         warnings=[f"Not answering: {', '.join(silent)}; their last known prices stand."] if silent else None,
     )
+
+
+async def _week_changes(
+    ctx: Context, snapshot: Snapshot, shown: Sequence[CheapestGpu], now: datetime
+) -> Mapping[str, float | None]:
+    """By GPU, in percent, what the lowest price did over a week; read once for each snapshot, GPU and day."""
+    from market import catalogue
+    from market.query import Query
+
+    today = now.astimezone(UTC).date()
+    day, known = _CHANGES.get(snapshot, (today, {}))
+    if day != today:
+        known = {}
+    offers: dict[str, list[Offer]] = {}
+    for one in shown:
+        if one.gpu not in known:
+            cheap = Query(gpu=(one.gpu,), pricing=(one.pricing,), sort="price_per_gpu", include_fractions=False)
+            found = snapshot.search(replace(cheap, limit=_OFFERS_IN_A_CHANGE)).offers
+            offers[one.gpu] = [offer for offer in found if offer.gpu == one.gpu]
+    if offers:
+        ids = [offer.id for some in offers.values() for offer in some]
+        histories = await catalogue.product_history(await ctx.market.store(), ids, now - _WEEK)
+        known = known | {gpu: _change(some, histories, now) for gpu, some in offers.items()}
+        _CHANGES[snapshot] = (today, known)
+    return known
+
+
+def _change(offers: Sequence[Offer], histories: Mapping[str, Sequence[PricePoint]], now: datetime) -> float | None:
+    """The change of the lowest price of one GPU over the week; None unless it was known when the week began."""
+    steps = [
+        [
+            (point.recorded_at, float(point.price_per_hour_usd) / offer.gpu_count)
+            for point in histories.get(offer.id, ())
+            if point.price_per_hour_usd
+        ]
+        for offer in offers
+    ]
+    _, prices = daily_lowest(steps, now - _WEEK, now)
+    return round(100 * (prices[-1] / prices[0] - 1), 1) if len(prices) > _WEEK.days else None
 
 
 def provider_line(state: ProviderHealth, offers: int, now: datetime) -> ProviderLine:

@@ -215,3 +215,30 @@ async def test_the_overview_of_a_first_start_names_every_provider(seeded: Market
     assert states["scaleai"] == "disabled"
     assert states["vastai"] == "unknown"
     assert states["lambdalabs"] == "healthy"
+
+
+async def test_the_overview_tells_what_the_lowest_price_did_over_a_week(market: Market, clock: ManualClock) -> None:
+    await _priced(market, clock, "4", "4", "4", "4", "4", "4", "4")
+    first = (await ask(market, "market_overview")).gpus[0]
+    assert first.change_7d_percent is None
+    assert "change_7d_percent" not in first.brief()
+    clock.advance(DAY)
+    store = await market.store()
+    listed = [made(price="3"), made("aws:t4:us", "0.2", gpu="T4"), made("aws:x2:us", "9", gpu_count=2)]
+    await catalogue.record(store, "aws", listed, seen_at=clock.now(), complete=True)
+    await market.refresh()
+    changes = {line.gpu: line.change_7d_percent for line in (await ask(market, "market_overview")).gpus}
+    assert changes == {"H100-SXM": -25, "T4": None}
+    clock.advance(7 * DAY)
+    changes = {line.gpu: line.change_7d_percent for line in (await ask(market, "market_overview")).gpus}
+    assert changes == {"H100-SXM": 0, "T4": 0}
+
+
+async def test_the_overview_stays_short_with_a_change_for_every_gpu(seeded: Market, clock: ManualClock) -> None:
+    await seeded.snapshot()
+    clock.advance(8 * DAY)
+    await seeded.refresh()
+    overview = await ask(seeded, "market_overview")
+    assert {line.change_7d_percent for line in overview.gpus} == {0}
+    assert len(overview.gpus) == 15
+    assert len(overview.brief()) <= 6_750

@@ -301,3 +301,10 @@ def _dominates(signed: Mapping[Any, list[float]], one: int, other: int) -> bool:
 async def test_hosted_models_are_never_ranked_beside_machines(market: Market) -> None:
     await stocked(market, FAST, token_offer(price_per_million_output_tokens=Decimal(1)))
     assert [item.id for item in (await ask(market, "rank_offers")).items] == [FAST.id]
+
+
+@pytest.mark.parametrize("method", ["topsis", "wsm", "wpm", "vikor", "promethee", "borda"])
+async def test_a_default_ranking_of_the_published_market_is_short_by_every_method(seeded: Market, method: str) -> None:
+    ranking = await ask(seeded, "rank_offers", method=method, workload="serve llama 3.1 70b in 8-bit")
+    assert (ranking.compared, len(ranking.items)) == (500, 5)
+    assert len(ranking.brief()) <= 6_750
