@@ -40,7 +40,6 @@ async def test_the_first_is_explained_against_the_field_and_the_others_against_t
     assert (ranking.compared, ranking.warnings) == (3, None)
 
 
-@pytest.mark.requirement("FR-MATH-013")
 async def test_what_each_criterion_brings_and_costs_sums_to_the_scores(market: Market) -> None:
     await stocked(market, CHEAP, FAST, WORSE, ODD)
     ranking = await ask(market, "rank_offers", weights={"price": 1, "performance": 3, "memory": 1})
@@ -66,6 +65,7 @@ async def test_a_score_that_is_a_sum_has_its_parts_and_solved_ranges(market: Mar
     assert "not sampled" in ranking.stability
 
 
+@pytest.mark.requirement("FR-MATH-013")
 async def test_the_critical_weight_is_where_the_named_offer_takes_over(market: Market) -> None:
     await stocked(market, CHEAP, FAST, WORSE, ODD)
     for method in ("topsis", "wsm", "wpm", "promethee"):
