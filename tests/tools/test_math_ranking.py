@@ -62,9 +62,7 @@ def test_weights_sum_to_one_within_a_thousandth(door: Door, weights: list[float]
     share=st.floats(0.05, 0.95),
 )
 @FREE
-def test_more_of_a_benefit_and_less_of_a_cost_wins(
-    door: Door, matrix: list[tuple[float, float]], share: float
-) -> None:
+def test_more_of_a_benefit_and_less_of_a_cost_wins(door: Door, matrix: list[tuple[float, float]], share: float) -> None:
     best = [max(row[0] for row in matrix) + 1, min(row[1] for row in matrix) / 2]
     rows = [*map(list, matrix), best]
     found = door.asked(
@@ -135,7 +133,9 @@ def test_a_method_the_values_do_not_allow_is_left_out_with_the_reason_unless_it_
     found = door.asked("/math/mcda-rank", **zero)
     assert [one["method"] for one in found["left_out"]] == ["wpm", "ahp"]
     assert all("positive" in one["reason"] for one in found["left_out"])
-    assert "Wpm: a weighted product needs positive" in door.refused("/math/mcda-rank", **zero, methods=["wpm"])["message"]
+    assert (
+        "Wpm: a weighted product needs positive" in door.refused("/math/mcda-rank", **zero, methods=["wpm"])["message"]
+    )
     assert len(door.asked("/math/mcda-rank", **zero, methods=["topsis", "vikor"])["methods"]) == 2
 
 
