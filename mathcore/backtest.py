@@ -171,37 +171,34 @@ def _seasonal(alpha: float, gamma: float) -> Method:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A method with given parameters, cheap enough to replay from every origin, and the ratio it must stay below.
+    """A method with given parameters, cheap enough to replay from every origin, and what it must show to be taken.
 
-    A far one, which can leave the last price far behind, must also have been below it of late, and over so many
-    windows that do not overlap.
+    `bar`: what its backtest error against the naive one must be below. `windows`: over how many windows that do not
+    overlap; where any are asked for, it must have been below its bar in the latest third of the past as well.
     """
 
     name: str
     parameters: str
     method: Method
-    far: bool = True
-
-    @property
-    def bar(self) -> float:
-        """What its backtest error against the naive one must be below."""
-        return FAR if self.far else CLOSE
+    bar: float
+    windows: float = 0.0
 
 
 CLOSE, FAR = 0.97, 0.7
-FAR_WINDOWS = 6.0
+FAR_WINDOWS, SEASONAL_WINDOWS = 6.0, 2.0
 RECENT = 1 / 3
-"""The damped trend stays near the last price and needs to show little; the rest must show more, and lately too."""
+"""The damped trend stays near the last price and needs to show little; the rest must show more, and lately too. A
+season has been seen twice before it is tried at all."""
 CONTENDERS = (
     *(
-        Contender("damped_holt", f"alpha {a:g}, beta {b:g}, phi {p:g}", _damped(a, b, p), far=False)
+        Contender("damped_holt", f"alpha {a:g}, beta {b:g}, phi {p:g}", _damped(a, b, p), CLOSE)
         for a, b, p in ((1.0, 0.1, 0.9), (1.0, 0.2, 0.9), (1.0, 0.3, 0.9), (1.0, 0.3, 0.8))
     ),
-    *(Contender("ses", f"alpha {a:g}", _simple(a)) for a in (0.05, 0.2, 0.5)),
-    Contender("theta", "alpha 0.8", _theta(0.8)),
-    Contender("drift", "first to last", drift),
+    *(Contender("ses", f"alpha {a:g}", _simple(a), FAR, FAR_WINDOWS) for a in (0.05, 0.2, 0.5)),
+    Contender("theta", "alpha 0.8", _theta(0.8), FAR, FAR_WINDOWS),
+    Contender("drift", "first to last", drift, FAR, FAR_WINDOWS),
 )
 SEASONAL_CONTENDERS = tuple(
-    Contender("ets", f"alpha {a:g}, gamma {g:g}", _seasonal(a, g))
+    Contender("ets", f"alpha {a:g}, gamma {g:g}", _seasonal(a, g), FAR, SEASONAL_WINDOWS)
     for a, g in ((0.05, 0.05), (0.2, 0.1), (0.5, 0.1), (0.9, 0.05))
 )

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from mathcore.backtest import (
     CONTENDERS,
-    FAR_WINDOWS,
     FIRST_ORIGIN,
     MENU,
     RECENT,
@@ -77,8 +76,8 @@ def forecast(prices: Prices, steps: int, method: str = "auto", season: int = 0) 
 
     `auto` replays its contenders from up to 120 past moments without look-ahead and takes the one with the least
     absolute error of the mean price over the horizon, if it beat the last price again by enough: 3 % for the damped
-    trend; for the rest 30 %, over six windows apart and in the latest third too. Else it stays with the naive forecast
-    and says so. `season` is a number of steps (24
+    trend; for the rest 30 %, over six windows apart (two with a season) and in the latest third too. Else it stays
+    with the naive forecast and says so. `season` is a number of steps (24
     for hours of a day) and counts once three seasons are there. Intervals: `mathcore.intervals`. Only the latest
     4,096 prices are used. O(n) for `auto`; fitted methods search their parameters. Raises ValueError for prices that
     are none, steps not in 1…1000, an unknown method, a season of 1 or below 0.
@@ -133,7 +132,7 @@ class _Trial:
 
     def named(self, method: str) -> Forecast:
         """The method asked for, whatever its backtest says; below 30 prices a fitted one has none."""
-        contender = Contender(method, "fitted" if method not in _GIVEN else "none", MENU[method])
+        contender = Contender(method, "fitted" if method not in _GIVEN else "none", MENU[method], 1.0)
         floor = self._naive_error()
         if method not in _GIVEN:
             late = self._origins[self._origins >= max(FITTED_NEEDS, 2 * self._season) - 1]
@@ -152,14 +151,13 @@ class _Trial:
 
     def _may_count(self, contender: Contender, replay: Replay) -> bool:
         """Whether a method that can go far astray was tried often enough, and was below its bar of late too."""
-        if not contender.far:
+        if contender.windows == 0:
             return True
         errors, floor = (np.abs(one.mean_errors(self._window)) for one in (replay, self._naive))
         span = int(self._origins[errors.size - 1] - self._origins[0]) + 1
         late = slice(int(errors.size * (1 - RECENT)), None)
-        return span / self._window >= FAR_WINDOWS and float(errors[late].mean()) < contender.bar * float(
-            floor[late].mean()
-        )
+        often = span / self._window >= contender.windows
+        return often and float(errors[late].mean()) < contender.bar * float(floor[late].mean())
 
     def _replay(self, method: Method) -> Replay:
         return replayed(self._values, method, self._origins, self._steps, self._season)
@@ -207,7 +205,7 @@ class _Trial:
         )
 
 
-_NAIVE = Contender("naive", "none", naive, far=False)
+_NAIVE = Contender("naive", "none", naive, 1.0)
 _GIVEN = frozenset({"naive", "drift", "linear"})
 
 

@@ -54,10 +54,12 @@ def local_sizes(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """After each value how much the price moves in a step: exponentially weighted mean |log return|, never 0."""
     moves = np.abs(np.diff(np.log(values)))
     decay = 0.5 ** (1 / HALF_LIFE)
-    local, sizes = 0.0, [0.0]
+    local, seen, sizes = 0.0, 0.0, [0.0]
     for move in moves.tolist():
         local = decay * local + (1 - decay) * move
-        sizes.append(local)
+        # Few moves have less than the whole weight.
+        seen = decay * seen + (1 - decay)
+        sizes.append(local / seen)
     long_run = np.concatenate([[0.0], np.cumsum(moves) / np.arange(1, moves.size + 1)])
     return np.asarray(np.array(sizes) + LONG_RUN * long_run + CALM, dtype=np.float64)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Kind = Literal["none", "trend", "damped"]
 LEAST_DAMPING, MOST_DAMPING = 0.8, 0.98
 """Range of the damping that is searched (Hyndman and Athanasopoulos 2021, §8.2)."""
+DAMPING_STARTS = (0.85, 0.97)
 SEASONS_FOR_START = 4
 
 
@@ -161,7 +162,7 @@ def _fitted(values: NDArray[np.float64], kind: Kind, seasonal: Sequence[float]) 
         starts = [[*start, beta] for start in starts for beta in (0.05, 0.3)]
     if kind == "damped":
         bounds.append((LEAST_DAMPING, MOST_DAMPING))
-        starts = [[*start, 0.9] for start in starts]
+        starts = [[*start, damping] for start in starts for damping in DAMPING_STARTS]
     if season:
         bounds.append((0.0, 1.0))
         starts = [[*start, 0.1] for start in starts]
@@ -175,9 +176,14 @@ def _fitted(values: NDArray[np.float64], kind: Kind, seasonal: Sequence[float]) 
     def loss(point: Sequence[float]) -> float:
         return smooth(scaled, model(point)).squared_error
 
-    best = min(([*start, *begin] for start in starts), key=loss)
-    found = minimize(loss, best, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200})
-    return smooth(values, _rescaled(model(found.x if found.fun <= loss(best) else best), centre, spread))
+    ranked = sorted(([*start, *begin] for start in starts), key=loss)
+    followed = ranked[:1]
+    if kind == "damped":
+        # A trend that soon ends and one that hardly does are two valleys: both are followed.
+        followed = [next(one for one in ranked if one[2] == damping) for damping in DAMPING_STARTS]
+    found = [minimize(loss, start, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200}) for start in followed]
+    best = min(found, key=lambda one: float(one.fun))
+    return smooth(values, _rescaled(model(best.x), centre, spread))
 
 
 def _model(point: Sequence[float], kind: Kind, seasonal: tuple[float, ...]) -> Smoothing:

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from mathcore.grid import regular_grid
 
 TUNED = frozenset({"g4dn", "g5", "p3"})
-"""Families of which every second series chose the constants of the intervals and the bars; the rest never did."""
+"""Families of which every second series chose the constants of the interval widths; the rest had no say in them."""
 REGION_CLASSES = {"us": "US", "ca": "US", "eu": "Europe", "ap": "Asia-Pacific"}
 
 
 @dataclass(frozen=True, slots=True)
 class DailySeries:
-    """Daily prices of one product, the market classes it belongs to, and whether it had a say in the constants."""
+    """Daily prices of one product, its market classes, and whether it had a say in the widths of the intervals."""
 
     name: str
     classes: tuple[str, ...]

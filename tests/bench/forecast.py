@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mathcore.anomaly import isolated
+from mathcore.backtest import MENU, positive_paths
 from mathcore.forecast import forecast
 from tests.bench._prices import DailySeries, aws_spot, gcp
 
@@ -29,9 +30,9 @@ AWS_EVERY, GCP_EVERY = 15, 30
 GCP_OF_EACH = 25
 REPEATS = 5
 PAGE = Path(__file__).parents[2] / "docs" / "forecast.md"
-METHODS = ("drift", "linear", "theta", "damped_holt")
+METHODS = ("drift", "linear", "ses", "theta", "damped_holt")
 """Shown beside auto, on a part of the origins: fitting takes its time."""
-SHOWN_EVERY = 6
+SHOWN_EVERY = 9
 
 
 @dataclass(slots=True)
@@ -63,7 +64,7 @@ def judged(series: Sequence[DailySeries], every: int) -> dict[str, Tally]:
     for one in series:
         classes = [*one.classes]
         if one.classes[0].startswith("AWS"):
-            classes += ["AWS spot", "AWS spot, had a say in the constants" if one.tuned_on else "AWS spot, held out"]
+            classes += ["AWS spot", "AWS spot, widths chosen on" if one.tuned_on else "AWS spot, widths held out"]
         for turn, known in enumerate(range(FIRST_KNOWN, one.prices.size - HORIZON + 1, every)):
             _judge([tallies[name] for name in classes], one.prices, known, turn % SHOWN_EVERY == 0)
     return tallies
@@ -73,7 +74,9 @@ def _judge(tallies: Sequence[Tally], prices: NDArray[np.float64], known: int, wi
     seen, came = prices[:known], prices[known : known + HORIZON]
     found = forecast(seen, HORIZON)
     mean, end, last = float(came.mean()), float(came[-1]), float(seen[-1])
-    others = {name: forecast(seen, HORIZON, name).mean for name in METHODS} if with_others else {}
+    now = np.array([known - 1])
+    # Without the backtest that a call by name brings along, which would take most of the time here.
+    others = {name: _mean(seen, MENU[name](seen, now, HORIZON, 0)) for name in METHODS} if with_others else {}
     slack = 1e-9 * mean
     for tally in tallies:
         tally.auto.append(abs(found.mean / mean - 1))
@@ -91,6 +94,10 @@ def _judge(tallies: Sequence[Tally], prices: NDArray[np.float64], known: int, wi
         tally.still.append(bool(np.ptp(came) == 0 and came[0] == last))
         for name, said in others.items():
             tally.others[name].append((abs(said / mean - 1), abs(last / mean - 1)))
+
+
+def _mean(seen: NDArray[np.float64], paths: NDArray[np.float64]) -> float:
+    return float(positive_paths(seen, paths)[0].mean())
 
 
 def _ratio(errors: Sequence[float], naive: Sequence[float]) -> float:
@@ -258,21 +265,25 @@ price again), on published price histories. Written by `python -m tests.bench.fo
 - Every forecast knows at least 30 days and nothing later than its own day. Errors are absolute, relative to what came,
   and averaged over forecasts. Neighbouring zones move together: the forecasts are not independent of one another.
 - The histories are snapshots carried forward to the next one.
-- The constants of the method (bars, widths) were chosen on every second series of three AWS families; "held out" is
-  every other AWS series. GCP never had a say.
+- The constants of the interval widths were chosen on every second series of three AWS families ("widths chosen on");
+  "widths held out" is every other AWS series, and GCP had no say in them. The settings of the damped trend and the
+  bars a method must pass were chosen after looking at all of AWS and a sample of GCP: the ratios are not those of
+  data never seen. Bars from 0.90 to 1.00 and damped trends alone gave 0.95 to 0.98 on AWS spot.
 
 {table}
 
 How to read it. On AWS spot the ratio is {ratio}: the gain over repeating the last price is real and small. Within 10 %
 of what came were {within} of the forecasts, and {within_naive} of the naive ones: on this market that bound says
-little about a method. List prices stand still most of the time, the naive forecast is then exact, an interval of any
-width holds, and coverage is above its nominal value by necessity; `auto` stays naive there, which is right. A step in a
-list price is foreseen by no method.
+little about a method. Over all of AWS spot, and on GCP spot, the intervals hold within 3 points of what they say. By
+family and region they do not always: where a price changed its habits (AWS spot in late 2023) they held less than they
+said, and the fewer forecasts a row has the less it tells. List prices stand still most of the time: the naive forecast
+is then exact, an interval of any width holds, and coverage is above its nominal value by necessity; `auto` stays naive
+there, which is right. A step in a list price is foreseen by no method.
 
 ## Other methods, error against naive
 
-Below 1 is better than naive, on every sixth of the same moments. A method asked for by name is used whatever its
-backtest says; the answer tells the ratio.
+Below 1 is better than naive; parameters fitted anew each time, on every ninth of the same moments. A method asked for
+by name is used whatever its backtest says; the answer tells the ratio.
 
 {others}
 """

@@ -1,20 +1,18 @@
-"""Price series: statistics, anomalies and forecasts, and what they refuse."""
-
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore.series import LARGEST, SMALLEST, anomalies, forecast, statistics
+from mathcore.series import LARGEST, SMALLEST, anomalies, forecast, statistics, trend, volatility
 
 _prices = st.lists(st.floats(0.01, 1e4), min_size=1, max_size=60)
 
 
+@pytest.mark.requirement("FR-MATH-009")
 def test_statistics_of_a_known_series() -> None:
     found = statistics([2.0, 4.0, 3.0, 6.0])
     assert (found.observations, found.lowest, found.highest) == (4, 2.0, 6.0)
@@ -23,47 +21,51 @@ def test_statistics_of_a_known_series() -> None:
     assert statistics([5.0]).volatility == 0.0
 
 
-def test_a_price_that_stands_out_is_found_and_a_calm_series_has_none() -> None:
+@pytest.mark.requirement("FR-MATH-009")
+def test_a_steady_rise_has_its_rate_and_a_wander_has_no_direction() -> None:
+    rising = trend([1.02**day for day in range(40)])
+    assert rising.direction == "rising"
+    assert rising.change_per_step == pytest.approx(0.02)
+    assert rising.change == pytest.approx(1.02**39 - 1)
+    assert rising.r_squared == pytest.approx(1.0)
+    assert trend([3.0 - 0.02 * day for day in range(40)]).direction == "falling"
+    assert trend([2.0] * 10).direction == "flat"
+    assert trend([2.0, 9.0]).direction == "flat"
+    noise = np.random.default_rng(0).normal(0, 0.01, 200)
+    assert trend(np.exp(noise)).direction == "flat"
+
+
+def test_errors_that_follow_one_another_are_not_taken_for_a_trend() -> None:
+    directions = [
+        trend(np.exp(np.cumsum(np.random.default_rng(seed).normal(0, 0.01, 300)) * 0.2)).direction for seed in range(40)
+    ]
+    independent = sum(
+        abs(np.polyfit(np.arange(300), walk, 1)[0]) > 0
+        for walk in (np.cumsum(np.random.default_rng(seed).normal(0, 1, 300)) for seed in range(40))
+    )
+    assert independent == 40
+    assert directions.count("flat") >= 20
+
+
+@pytest.mark.requirement("FR-MATH-009")
+def test_volatility_tells_moves_of_late_from_moves_of_old() -> None:
+    found = volatility([1.0, 1.1, 1.1, 0.99], steps_per_period=4)
+    returns = np.diff(np.log([1.0, 1.1, 1.1, 0.99]))
+    assert found.per_step == pytest.approx(returns.std(ddof=1))
+    assert found.over_period == pytest.approx(2 * found.per_step)
+    assert found.share_of_steps_moved == pytest.approx(2 / 3)
+    assert [found.largest_rise, found.largest_fall] == pytest.approx([0.1, -0.1])
+    assert found.deepest_drawdown == pytest.approx(-0.1)
+    calm_then_wild = [1.0] * 50 + [1.0, 1.5] * 10
+    assert volatility(calm_then_wild).recent_per_step > volatility(calm_then_wild[::-1]).recent_per_step
+    assert volatility([3.0]).per_step == 0.0
+    with pytest.raises(ValueError, match="steps_per_period"):
+        volatility([1.0, 2.0], 0)
+
+
+def test_the_names_that_were_here_first_still_answer() -> None:
     assert anomalies([2.0, 2.1, 2.0, 2.05, 9.0, 2.0, 2.1]) == [4]
-    assert anomalies([2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 8.0]) == [7]
-    assert anomalies([2.0] * 10) == []
-    assert anomalies([1.0, 9.0, 1.0, 9.0]) == []
-
-
-def test_several_outliers_do_not_hide_one_another() -> None:
-    assert anomalies([*([2.0, 2.1, 1.9, 2.05] * 5), 50.0, 60.0, 55.0]) == [20, 21, 22]
-
-
-def test_a_trend_is_followed_only_where_it_beat_the_naive_forecast() -> None:
-    rising = forecast([1 + 0.1 * day for day in range(60)], 7)
-    assert rising.method == "damped trend"
-    assert rising.backtest_ratio is not None
-    assert rising.backtest_ratio < 1
-    flat = forecast([2.0] * 60, 7)
-    assert (flat.method, flat.values, flat.backtest_ratio) == ("naive", (2.0,) * 7, 1.0)
-
-
-def test_a_short_series_says_the_last_price_again_with_some_doubt() -> None:
-    found = forecast([2.0, 3.0], 3)
-    assert (found.method, found.values, found.backtest_ratio) == ("naive", (3.0, 3.0, 3.0), None)
-    assert found.low95[0] < 3.0 < found.high95[0]
-    climbing = forecast([1.0, 2.0, 3.0, 4.0], 1)
-    assert climbing.high95[0] > 4.9
-
-
-@given(_prices, st.integers(1, 30))
-def test_forecasts_are_finite_and_their_intervals_hold_one_another(prices: list[float], steps: int) -> None:
-    found = forecast(prices, steps)
-    for series in (found.values, found.low80, found.high80, found.low95, found.high95, found.naive):
-        assert len(series) == steps
-        assert all(math.isfinite(value) and value >= 0 for value in series)
-    assert found.naive == (prices[-1],) * steps
-    widths = []
-    for at in range(steps):
-        assert found.low95[at] <= found.low80[at] <= found.values[at] <= found.high80[at] <= found.high95[at]
-        if found.values[at] > 0:
-            widths.append(found.high95[at] - found.values[at])
-    assert all(later >= earlier - 1e-9 * max(found.high95) for earlier, later in pairwise(widths))
+    assert forecast([2.0, 3.0], 3).values == (3.0, 3.0, 3.0)
 
 
 @given(_prices)
@@ -75,14 +77,32 @@ def test_statistics_stay_within_the_series(prices: list[float]) -> None:
     assert all(0 <= at < len(prices) for at in anomalies(prices))
 
 
+@given(_prices, st.floats(0.1, 10))
+def test_trend_and_volatility_do_not_depend_on_the_currency(prices: list[float], rate: float) -> None:
+    converted = [price * rate for price in prices]
+    assert trend(converted).change == pytest.approx(trend(prices).change, rel=1e-6, abs=1e-6)
+    assert volatility(converted).per_step == pytest.approx(volatility(prices).per_step, rel=1e-6, abs=1e-6)
+    assert all(math.isfinite(value) for value in (trend(prices).standard_error, volatility(prices).recent_per_step))
+
+
 @pytest.mark.parametrize("prices", [[], [0.0], [-1.0], [math.nan], [math.inf], [1.0, math.nan], [1e300], [1e-300]])
 def test_what_is_no_price_is_refused(prices: list[float]) -> None:
-    for ask in (statistics, anomalies, lambda values: forecast(values, 1)):
+    for ask in (statistics, trend, volatility, anomalies, lambda values: forecast(values, 1)):
         with pytest.raises(ValueError, match="prices"):
             ask(prices)
 
 
+def test_the_wrong_price_is_named_and_ragged_prices_are_refused() -> None:
+    with pytest.raises(ValueError, match="number 2 is -3"):
+        statistics([1.0, -3.0])
+    with pytest.raises(ValueError, match="list of numbers"):
+        statistics([[1.0], [1.0, 2.0]])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="shape"):
+        statistics(np.ones((2, 2)))
+
+
 def test_the_extremes_that_are_taken_stay_finite() -> None:
     assert math.isfinite(statistics([SMALLEST, LARGEST]).volatility)
+    assert math.isfinite(trend([SMALLEST, LARGEST, SMALLEST]).change)
     with pytest.raises(ValueError, match="steps"):
         forecast([1.0], 0)
