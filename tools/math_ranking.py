@@ -121,7 +121,7 @@ class ManyMethods(Choice):
         max_length=len(get_args(Method)),
         description=f"Default: {', '.join(STANDARD)}, less those the values do not allow.",
     )
-    pairwise_matrix: list[list[Real]] | None = Field(
+    pairwise_matrix: list[Annotated[list[Real], Field(max_length=MOST_COMPARED_THINGS)]] | None = Field(
         default=None,
         min_length=1,
         max_length=MOST_COMPARED_THINGS,
