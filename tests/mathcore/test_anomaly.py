@@ -1,3 +1,5 @@
+"""What stands out, by each method, and what does not."""
+
 from __future__ import annotations
 
 import math

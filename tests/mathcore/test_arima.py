@@ -1,3 +1,5 @@
+"""ARIMA models of processes whose truth is known."""
+
 from __future__ import annotations
 
 import math

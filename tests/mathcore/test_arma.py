@@ -1,3 +1,5 @@
+"""The Kalman filter against the whole covariance matrix."""
+
 from __future__ import annotations
 
 import numpy as np

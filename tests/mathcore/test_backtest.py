@@ -1,3 +1,5 @@
+"""Replays know nothing later than their origin."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Forecasts on prices of known truth, and on any others."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""Prices noted at any moments, on even steps."""
+
 from __future__ import annotations
 
 import numpy as np

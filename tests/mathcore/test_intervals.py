@@ -1,3 +1,5 @@
+"""How wide intervals are, and when wider."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The isolation forest on points whose place is known."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Statistics, trend and volatility of known series, and what is no price."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""Exponential smoothing by its definition and from past origins."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The theta method by its definition."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Buy now or wait, on prices whose next move is known."""
+
 from __future__ import annotations
 
 import math
