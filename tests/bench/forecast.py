@@ -272,9 +272,9 @@ price again), on published price histories. Written by `python -m tests.bench.fo
 
 {table}
 
-How to read it. On AWS spot the ratio is {ratio}: the gain over repeating the last price is real and small. Within 10 %
-of what came were {within} of the forecasts, and {within_naive} of the naive ones: on this market that bound says
-little about a method. Over all of AWS spot, and on GCP spot, the intervals hold within 3 points of what they say. By
+How to read it. On AWS spot the ratio is {ratio}: the gain over repeating the last price is small. Within 10 % of what
+came were {within} of the forecasts, and {within_naive} of the naive ones: on this market that bound says little about
+a method. Over all of AWS spot, and on GCP spot, the intervals hold within 3 points of what they say. By
 family and region they do not always: where a price changed its habits (AWS spot in late 2023) they held less than they
 said, and the fewer forecasts a row has the less it tells. List prices stand still most of the time: the naive forecast
 is then exact, an interval of any width holds, and coverage is above its nominal value by necessity; `auto` stays naive
