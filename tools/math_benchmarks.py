@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AfterValidator, AliasChoices, Field, StringConstraints
+from pydantic import AliasChoices, Field, StringConstraints
 
 from market.context import Context
 from market.errors import NotFound, ValidationFailed
 from market.offers import clean_text
 from tools.capability import Request, Result, capability
 from tools.estimate import Precision
-from tools.math_door import HTTP_ONLY, READ, TOOLSET
+from tools.math_door import HTTP_ONLY, READ, TOOLSET, Time
 from tools.models import named_in
 from tools.offer_view import Moment, Number
 from tools.throughput import EstimatedThroughput, check_claim, estimate
@@ -89,12 +88,6 @@ class BenchmarkNamed(Request):
     gpu: str = Field(min_length=1, max_length=60, description="Its name, e.g. `H100-SXM`.")
 
 
-def _past(value: datetime) -> datetime:
-    if value.tzinfo is None:
-        return value.replace(tzinfo=UTC)
-    return value.astimezone(UTC)
-
-
 class BenchmarkPut(BenchmarkNamed):
     """A measured throughput of one GPU. It takes the place of the one under the same conditions."""
 
@@ -109,7 +102,7 @@ class BenchmarkPut(BenchmarkNamed):
         description="Generated, all requests together, of one GPU.",
     )
     source: Words = Field(description="Who measured it and where it is published.")
-    measured_at: Annotated[datetime, AfterValidator(_past)] = Field(description="Date or time, ISO 8601.")
+    measured_at: Time = Field(description="Date or time, ISO 8601.")
 
 
 class BenchmarkUpdated(Result):

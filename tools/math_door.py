@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from market.errors import ValidationFailed
 from tools.capability import Door
@@ -20,8 +21,20 @@ MOST_CRITERIA = 50
 WEIGHTS_WITHIN = 0.001
 T = TypeVar("T")
 
-Real = Annotated[float, Field(allow_inf_nan=False)]
+Real = Annotated[float, Field(ge=-1e300, le=1e300, allow_inf_nan=False)]
 """A finite number: no NaN, no infinity."""
+
+
+def _in_utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Time = Annotated[
+    datetime,
+    AfterValidator(_in_utc),
+    WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 40}),
+]
+"""A date or a time by ISO 8601; without a zone it is one of UTC."""
 
 Price = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from market.context import Context
 from market.errors import ValidationFailed
 from tools.capability import Request, Result, capability
-from tools.math_door import HTTP_ONLY, MOST_ALTERNATIVES, READ, TOOLSET, Price, Prices, Real, computed
+from tools.math_door import HTTP_ONLY, MOST_ALTERNATIVES, READ, TOOLSET, Price, Prices, Real, Time, computed
 from tools.offer_view import Number
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class SeriesAsked(Request):
     """A price series, oldest first."""
 
     prices: Prices
-    times: list[AwareDatetime] | None = Field(
+    times: list[Time] | None = Field(
         default=None,
         max_length=MOST_ALTERNATIVES,
         description="When each price was noted; then the series is brought onto even steps of `interval_hours` first.",
