@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-if TYPE_CHECKING:
-    from mathcore.forecast import Forecast
 
 Prices = Sequence[float] | NDArray[np.float64]
 SMALLEST, LARGEST = 1e-12, 1e12
@@ -147,17 +143,3 @@ def volatility(prices: Prices, steps_per_period: float = 1.0) -> Volatility:
         largest_fall=float(np.expm1(min(returns.min(), 0.0))),
         deepest_drawdown=float((values / np.maximum.accumulate(values)).min() - 1),
     )
-
-
-def anomalies(prices: Prices, threshold: float = 3.5) -> list[int]:
-    """Positions that stand out by the robust z-score; see `mathcore.anomaly`, which has the other methods too."""
-    from mathcore.anomaly import robust_z_scores
-
-    return [int(at) for at in np.flatnonzero(np.abs(robust_z_scores(prices)) > threshold)]
-
-
-def forecast(prices: Prices, steps: int) -> Forecast:
-    """Forecast with the method chosen by backtest; see `mathcore.forecast`, which takes others by name."""
-    from mathcore.forecast import forecast as chosen
-
-    return chosen(prices, steps)

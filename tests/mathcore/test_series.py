@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mathcore.series import LARGEST, SMALLEST, anomalies, forecast, statistics, trend, volatility
+from mathcore.anomaly import robust_z_scores
+from mathcore.forecast import forecast
+from mathcore.series import LARGEST, SMALLEST, statistics, trend, volatility
 
 _prices = st.lists(st.floats(0.01, 1e4), min_size=1, max_size=60)
 
@@ -65,18 +67,12 @@ def test_volatility_tells_moves_of_late_from_moves_of_old() -> None:
         volatility([1.0, 2.0], 0)
 
 
-def test_the_names_that_were_here_first_still_answer() -> None:
-    assert anomalies([2.0, 2.1, 2.0, 2.05, 9.0, 2.0, 2.1]) == [4]
-    assert forecast([2.0, 3.0], 3).values == (3.0, 3.0, 3.0)
-
-
 @given(_prices)
 def test_statistics_stay_within_the_series(prices: list[float]) -> None:
     found = statistics(prices)
     assert found.lowest <= found.median <= found.highest
     assert found.lowest * (1 - 1e-9) <= found.mean <= found.highest * (1 + 1e-9)
     assert found.volatility >= 0
-    assert all(0 <= at < len(prices) for at in anomalies(prices))
 
 
 @given(_prices, st.floats(0.1, 10))
@@ -89,7 +85,7 @@ def test_trend_and_volatility_do_not_depend_on_the_currency(prices: list[float],
 
 @pytest.mark.parametrize("prices", [[], [0.0], [-1.0], [math.nan], [math.inf], [1.0, math.nan], [1e300], [1e-300]])
 def test_what_is_no_price_is_refused(prices: list[float]) -> None:
-    for ask in (statistics, trend, volatility, anomalies, lambda values: forecast(values, 1)):
+    for ask in (statistics, trend, volatility, robust_z_scores, lambda values: forecast(values, 1)):
         with pytest.raises(ValueError, match="prices"):
             ask(prices)
 
