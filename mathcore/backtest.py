@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mathcore.arima import chosen_arima
 from mathcore.smoothing import (
     Smoothing,
     damped_holt,
@@ -129,6 +128,9 @@ def _fit_theta(known: Floats, season: int) -> Callable[[Floats, int, Origins], F
 
 
 def _fit_arima(known: Floats, season: int) -> Callable[[Floats, int, Origins], Floats]:
+    # Loaded only when asked for: few forecasts are made this way.
+    from mathcore.arima import chosen_arima
+
     model = chosen_arima(known)
     return lambda values, steps, origins: model.ahead(values, steps, origins)
 
