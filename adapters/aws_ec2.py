@@ -49,14 +49,7 @@ class AmazonEC2(Adapter):
     concurrency = 2
     max_body_bytes = 1024 * 1024 * 1024
     timeout_seconds = 60.0
-    price_regions: ClassVar[tuple[str, ...]] = (
-        "us-east-1",
-        "us-east-2",
-        "us-west-2",
-        "eu-west-1",
-        "eu-central-1",
-        "ap-northeast-1",
-    )
+    price_regions: ClassVar[tuple[str, ...]] = aws_offer_files.PRICE_REGIONS
     """The regions whose files are read; their order is the order of reading."""
 
     def offers(self, report: SyncReport) -> AsyncIterator[Offer]:

@@ -20,6 +20,8 @@ from market.errors import BrokerError, ProviderFailed
 Row = dict[str, str]
 
 BASE_URL = "https://pricing.us-east-1.amazonaws.com"
+PRICE_REGIONS = ("us-east-1", "us-east-2", "us-west-2", "eu-west-1", "eu-central-1", "ap-northeast-1")
+"""The regions with the most GPU types: reading all of them would take many gigabytes."""
 """Serves the prices of every region; there is no other host."""
 
 _PREAMBLE_LINES = 20

@@ -43,14 +43,7 @@ class AmazonSageMaker(Adapter):
     concurrency = 2
     max_body_bytes = 256 * 1024 * 1024
     timeout_seconds = 60.0
-    price_regions: ClassVar[tuple[str, ...]] = (
-        "us-east-1",
-        "us-east-2",
-        "us-west-2",
-        "eu-west-1",
-        "eu-central-1",
-        "ap-northeast-1",
-    )
+    price_regions: ClassVar[tuple[str, ...]] = aws_offer_files.PRICE_REGIONS
     """The regions whose files are read: those of EC2, so that the two can be compared."""
 
     def offers(self, report: SyncReport) -> AsyncIterator[Offer]:

@@ -99,8 +99,10 @@ def test_fetching_is_cancelled_and_the_database_let_go_at_the_end(
     assert not Path(settings.data_dir / "gpubroker.db-wal").exists()
 
 
-async def test_nothing_is_fetched_when_fetching_is_off(market: Market) -> None:
-    await app.keep_fresh(market)
+async def test_nothing_is_fetched_when_fetching_is_off(tmp_path: Path) -> None:
+    market = app.make_market(Settings(data_dir=tmp_path / "data", sync="off"))
+    await asyncio.wait_for(app.keep_fresh(market), timeout=5)
+    assert not (tmp_path / "data").exists()
 
 
 async def test_fetching_into_an_unusable_folder_ends_with_a_word_in_the_log(
