@@ -36,7 +36,6 @@ def test_the_figures_of_our_own_cards_have_no_fault(gpu: gpus.Gpu) -> None:
     )
 
 
-@pytest.mark.requirement("PROP-24")
 @pytest.mark.parametrize("gpu", MEASURABLE, ids=lambda gpu: gpu.name)
 def test_a_card_with_published_figures_has_flops_and_tokens_above_zero(gpu: gpus.Gpu) -> None:
     assert gpu.fp32_tflops is None or gpu.fp32_tflops > 0
