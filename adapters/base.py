@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters.breaker import BreakerPolicy
 from market.errors import ProviderFailed
-from market.offers import Offer, PriceSource, Unlistable, clean_text, listed, listed_tokens
+from market.instances import Bill, Instance, LaunchField, Order
+from market.offers import Offer, PriceSource, Pricing, Unlistable, clean_text, listed, listed_tokens
 
 if TYPE_CHECKING:
     from adapters.transport import ProviderClient
@@ -75,6 +76,18 @@ class Adapter:
     breaker: ClassVar[BreakerPolicy] = BreakerPolicy()
     notice: ClassVar[str] = ""
     """A dated truth about the provider that people should read beside its offers (defunct, free quota, no stock)."""
+    booking_secrets: ClassVar[tuple[str, ...]] = ()
+    """Environment names it needs to buy, beside those to read prices."""
+    unverified: ClassVar[bool] = True
+    """Buying was never proved against the real cloud: it spends only after an explicit opt-in."""
+    enforces_end: ClassVar[bool] = False
+    """Whether the provider itself ends a machine at the order's `ends_at`."""
+    honours: ClassVar[frozenset[LaunchField]] = frozenset()
+    """Which fields of a launch it can do; the others are refused before anything is bought."""
+    settle_seconds: ClassVar[float] = 15.0
+    """How long after a lost reply a machine that was made may still be missing from its list."""
+    boot_seconds: ClassVar[float] = 900.0
+    """A machine that has not come up by then is given back."""
     sample: ClassVar[Any] = None
     """An answer of the API for the contract test; longer ones live in `tests/samples/<name>.json`."""
 
@@ -140,6 +153,55 @@ class Adapter:
             except (KeyError, TypeError, AttributeError, ValueError, IndexError, ArithmeticError) as problem:
                 report.reject(f"unreadable row ({type(problem).__name__})")
 
+    @classmethod
+    def bookable(cls) -> bool:
+        """Whether machines can be bought from it: by having a `launch`."""
+        return cls.launch is not Adapter.launch
+
+    async def live_price(self, external_id: str, region: str, pricing: Pricing) -> tuple[Decimal, str] | None:
+        """Price of the whole instance an hour and its currency, asked now; None when the provider cannot be asked."""
+        return None
+
+    async def launch(self, order: Order) -> Instance:
+        """Start one machine under the order's label.
+
+        Raises ProviderRefused or one of its kinds, or SlowDown, when certainly nothing was made; ReplyLost when
+        nobody knows. Never tries twice.
+        """
+        raise NotImplementedError
+
+    async def find_by_label(self, label: str) -> list[Instance]:
+        """Every machine under this label that still exists."""
+        return [one for one in await self.instances() if one.label == label]
+
+    async def instances(self) -> list[Instance]:
+        """Every machine of the account that is not gone, ours and others."""
+        raise NotImplementedError
+
+    async def status(self, instance_id: str) -> Instance | None:
+        """The machine now; None when the provider knows none of this id."""
+        raise NotImplementedError
+
+    async def terminate(self, instance_id: str) -> None:
+        """End it for good; ending what is gone is no error."""
+        raise NotImplementedError
+
+    async def bill(self, instance_id: str) -> Bill | None:
+        """What it has cost so far by the provider's own count; None when the provider does not say."""
+        return None
+
+    async def extend(self, instance_id: str, ends_at: datetime) -> Instance | None:
+        """Move the end the provider enforces; None where it enforces none."""
+        return None
+
+    async def stop(self, instance_id: str) -> None:
+        """Halt it and keep its disk."""
+        raise NotImplementedError
+
+    async def start(self, instance_id: str) -> None:
+        """Run it again after `stop`."""
+        raise NotImplementedError
+
     def listed(self, *, sku: str, gpu: str, price_per_hour: object, **facts: Any) -> Offer:
         """`market.offers.listed` with what is the same for every row of this provider."""
         facts.setdefault("price_source", self.price_source)
@@ -158,4 +220,4 @@ def cents(value: object) -> object:
     return None if value is None else Decimal(str(value)) / 100
 
 
-__all__ = ["Adapter", "Offer", "SyncReport", "Unlistable", "cents", "clean_text"]
+__all__ = ["Adapter", "Bill", "Instance", "Offer", "Order", "SyncReport", "Unlistable", "cents", "clean_text"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from market.errors import StorageFailed
 
 if TYPE_CHECKING:
     from market.catalogue import ProviderHealth
+    from market.commitment import Commitment
     from market.settings import Settings
     from market.snapshot import Snapshot
     from market.store import Store
@@ -195,6 +196,8 @@ class Caller:
 
     name: str
     scopes: frozenset[str]
+    agent_key_id: str | None = None
+    """The agent key that was shown; mandates are bound to it. None for the person who runs the program."""
 
     def may(self, scope: str) -> bool:
         """Whether the caller holds this scope."""
@@ -217,6 +220,12 @@ class Context:
     caller: Caller = LOCAL_OWNER
     trace_id: str = ""
     progress: Callable[[float, float | None, str], Awaitable[None]] = field(default=_silence)
+    answers: Mapping[str, bool] = field(default_factory=dict)
+    """What a person has said to our questions in this very call, by approval id."""
+    idempotency_key: str | None = None
+    """As the door was given it; a request that has a field of that name states it there."""
+    commitment: Commitment | None = None
+    """Set by the gate for whatever changes something; the capability begins it in its own transaction."""
 
 
 @asynccontextmanager

@@ -58,7 +58,8 @@ class UTC(TypeDecorator[datetime]):
         return None if value is None else from_micros(value)
 
 
-_Serial = BigInteger().with_variant(Integer, "sqlite")
+serial = BigInteger().with_variant(Integer, "sqlite")
+"""A number the database gives: SQLite counts only what is declared INTEGER."""
 
 metadata = MetaData(
     naming_convention={
@@ -151,7 +152,7 @@ offers = Table(
 price_history = Table(
     "price_history",
     metadata,
-    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("id", serial, primary_key=True, autoincrement=True),
     Column("offer_id", Text, ForeignKey("offers.id"), nullable=False),
     Column("price_per_hour", Millionths),
     Column("price_per_hour_usd", Millionths),
@@ -227,7 +228,7 @@ leases = Table(
 sync_runs = Table(
     "sync_runs",
     metadata,
-    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("id", serial, primary_key=True, autoincrement=True),
     Column("provider", Text, nullable=False),
     Column("started_at", UTC, nullable=False),
     Column("finished_at", UTC, nullable=False),

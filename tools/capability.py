@@ -77,7 +77,8 @@ class Capability(Generic[RequestT, ResultT]):
                     f"`{self.name}` needs the scope `{self.scope}`.",
                     next_step="Ask whoever issued the credential for it.",
                 )
-            return await self.run(ctx, self.checked(arguments))
+            request = self.checked(arguments)
+            return await (self.run(ctx, request) if self.effect == "read" else self._committed(ctx, request))
         except BrokerError as refusal:
             log.info("%s refused: %s trace=%s", self.name, refusal.code, ctx.trace_id)
             raise
@@ -88,6 +89,26 @@ class Capability(Generic[RequestT, ResultT]):
                 next_step=f"Try once more; if it stays, report trace id {ctx.trace_id}.",
                 details={"trace_id": ctx.trace_id},
             ) from fault
+
+    async def _committed(self, ctx: Context, request: RequestT) -> ResultT:
+        """A write or a spend: the stored answer of the same key and body, or the work between its intent and outcome.
+
+        The capability begins the commitment in the transaction of its own first write; what fails before that is
+        stored nowhere, so that the same key can be tried again.
+        """
+        from market.commitment import Commitment
+
+        commitment = await Commitment.of(ctx, operation=self.name, request=request.model_dump_json())
+        stored = await commitment.answer()
+        if stored is not None:
+            return self.result.model_validate_json(stored)
+        try:
+            result = await self.run(replace(ctx, commitment=commitment), request)
+        except BaseException as fault:
+            await commitment.failed(fault.code if isinstance(fault, BrokerError) else InternalFault.code)
+            raise
+        await commitment.done(result.model_dump_json())
+        return result
 
     def checked(self, arguments: Mapping[str, Any]) -> RequestT:
         """The typed request, or a ValidationFailed that names each wrong argument and what would be right."""

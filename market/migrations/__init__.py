@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-KNOWN = ("0001", "0002")
+KNOWN = ("0001", "0002", "0003")
 """Every revision this program understands, oldest first."""
 
 CURRENT = KNOWN[-1]

@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 import market.migrations
+import market.procurement_tables
 from market.store import Store
 from market.tables import metadata
 
