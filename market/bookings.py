@@ -123,6 +123,8 @@ class Booking:
     ends_at: datetime
     gpu: str | None = None
     reason: str | None = None
+    closes_as: Literal["terminated", "compensated", "failed"] | None = None
+    """What a booking that is being ended will be called when it is over."""
     cost_note: str | None = None
     runner: str | None = None
     final_cost: Decimal | None = None

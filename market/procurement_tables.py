@@ -103,7 +103,9 @@ bookings = Table(
     _refers("quote_id", "quotes.id"),
     _refers("mandate_id", "mandates.id"),
     *_columns(
-        Text, "caller provider offer_id external_id region pricing currency state", "gpu reason cost_note runner"
+        Text,
+        "caller provider offer_id external_id region pricing currency state",
+        "gpu reason closes_as cost_note runner",
     ),
     Column("plan", Text, nullable=False),
     *_columns(BigInteger, "gpu_count instance_count attempts"),
