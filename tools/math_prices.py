@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from market.context import Context
 from market.errors import ValidationFailed
@@ -17,11 +17,18 @@ if TYPE_CHECKING:
     from mathcore.forecast import Forecast
 
 MOST_STEPS = 1_000
+SHORTEST_INTERVAL = 0.001
 ROBUST_BOUND = 3.5
 Known = Literal["naive", "drift", "linear", "ses", "holt", "damped_holt", "ets", "theta", "arima", "auto"]
 Asked = Literal[
     "auto", "arima", "exponential_smoothing", "linear", "naive", "drift", "ses", "holt", "damped_holt", "ets", "theta"
 ]
+
+
+def _long_enough(hours: float) -> float:
+    if hours < SHORTEST_INTERVAL:
+        raise ValueError(f"must be at least {SHORTEST_INTERVAL} hours")
+    return hours
 
 
 class SeriesAsked(Request):
@@ -33,7 +40,7 @@ class SeriesAsked(Request):
         max_length=MOST_ALTERNATIVES,
         description="When each price was noted; then the series is brought onto even steps of `interval_hours` first.",
     )
-    interval_hours: float = Field(
+    interval_hours: Annotated[float, AfterValidator(_long_enough)] = Field(
         default=1.0, gt=0, le=8_784, allow_inf_nan=False, description="Hours from one to the next."
     )
 

@@ -65,7 +65,10 @@ def test_gaps_and_doubles_in_time_are_mended_and_told(door: Door) -> None:
         ({"times": [START.isoformat()]}, "2 prices and 1 times"),
         ({"times": ["2026-01-01T00:00:00", "noon"]}, "times.1"),
         ({"times": ["2001-01-01T00:00:00Z", "2026-01-01T00:00:00Z"]}, "more than 10000"),
+        ({"times": ["2026-01-01T00:00:00", "0001-01-01T00:00:00+14:00"]}, "`times.1` must lie within the years"),
+        ({"times": ["9999-12-31T23:59:59-14:00", "2026-01-01T00:00:00"]}, "`times.0` must lie within the years"),
         ({"interval_hours": 0}, "above 0"),
+        ({"interval_hours": 5e-324}, "at least 0.001"),
     ],
 )
 def test_a_series_that_is_none_is_refused_by_value(door: Door, wrong: dict[str, Any], said: str) -> None:
