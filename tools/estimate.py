@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AfterValidator, AliasChoices, Field
 
 from market.context import Context
 from market.errors import ValidationFailed
@@ -22,7 +22,15 @@ from tools.sizing import TOO_MANY_PARAMETERS_B, Job, Sized, size
 if TYPE_CHECKING:
     from mathcore.sizing import Memory
 
+SLOWEST = 1e-6
+
 Precision = Literal["fp32", "bf16", "fp16", "fp8", "int8", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "int4"]
+
+
+def _worth_waiting_for(rate: float) -> float:
+    if rate < SLOWEST:
+        raise ValueError(f"must be at least {SLOWEST:f}: one item in twelve days")
+    return rate
 
 
 class EstimateWorkload(Request):
@@ -49,7 +57,7 @@ class EstimateWorkload(Request):
     )
     unit: Literal["example", "request", "token"] | None = None
     scene_gb: float | None = Field(default=None, gt=0, le=10_000)
-    measured_per_second: float | None = Field(
+    measured_per_second: Annotated[float, AfterValidator(_worth_waiting_for)] | None = Field(
         default=None,
         gt=0,
         le=1e12,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from decimal import ROUND_UP, Decimal
+from decimal import ROUND_UP, Context, Decimal
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SHOWN = 6
 _LOOKED_THROUGH = 25
+_WIDE = Context(prec=80)
+"""The cost of a job nobody would wait for still has all its digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,4 +172,4 @@ def _cost(offer: Offer, price: Decimal, took: tuple[float, float, float]) -> lis
 
 
 def _rounded_up(amount: Decimal) -> Decimal:
-    return amount.quantize(Decimal("0.0001"), rounding=ROUND_UP)
+    return amount.quantize(Decimal("0.0001"), rounding=ROUND_UP, context=_WIDE)

@@ -281,6 +281,7 @@ async def test_counts_are_those_really_sold_and_every_card_holds_its_part(market
         ({"workload": "llm_inference", "measured_per_second": 10}, "needs the card"),
         ({"workload": "llm_inference", "measured_per_second": 10, "measured_on": "P100"}, "needs the card"),
         ({"workload": "llm_inference", "measured_per_second": 320, "measured_on": "H100-SXM"}, "at most 2"),
+        ({"workload": "speech", "measured_per_second": 1e-300, "measured_on": "L4"}, "must be at least 0.000001"),
         ({"workload": "rendering", "scene_gb": 0}, "scene_gb"),
         ({"workload": "rendering", "quality": "best"}, "quality"),
     ],
@@ -325,6 +326,22 @@ async def test_a_measured_speed_gives_hours_and_never_passes_the_roofline(market
     hours = next(fit.hours for fit in estimate.fits if fit.gpu == "H100-SXM")
     assert hours[1] == pytest.approx(1_000_000 / 170 / 3600, abs=0.001)
     assert any("were measured on one H100-SXM" in said for said in estimate.assumptions)
+
+
+async def test_work_that_would_never_end_still_has_a_cost(market: Market) -> None:
+    await stocked(market, made("aws:a100:us", "400000", gpu="A100-SXM4-80GB"))
+    (fit,) = (
+        await ask(
+            market,
+            "estimate_workload",
+            workload="video_generation",
+            quantity=1e16,
+            measured_per_second=1e-6,
+            measured_on="GB200",
+        )
+    ).fits
+    assert fit.cost_high > Decimal(10) ** 24
+    assert fit.cost_low == sum(item.low for item in fit.cost)
 
 
 async def test_a_context_beyond_the_model_is_pointed_out(market: Market) -> None:
