@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AliasChoices, ConfigDict, Field
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
 
 from market.context import Context
 from market.errors import ValidationFailed
@@ -18,12 +18,25 @@ from tools.offer_view import Number
 if TYPE_CHECKING:
     from mathcore.als import Factors, Picks
 
-MOST_VALUES = 1_000_000
 MOST_INTERACTIONS = 5_000
 MOST_CANDIDATES = 500
 FACTORS = 16
+DEEPEST = 20
 
 Named = Annotated[str, Field(min_length=1, max_length=120)]
+
+
+def _not_deep(value: object) -> object:
+    """Whatever else an offer holds comes back, so it must be such that an answer can be written of it."""
+    layer, depth = [value], 0
+    while layer:
+        if depth > DEEPEST:
+            raise ValueError(f"holds lists or objects more than {DEEPEST} deep")
+        inner = [one.values() if isinstance(one, dict) else one for one in layer if isinstance(one, dict | list)]
+        layer, depth = [part for parts in inner for part in parts], depth + 1
+    return value
+
+
 Vector = Annotated[list[Real], Field(min_length=1, max_length=1_000)]
 
 
@@ -192,7 +205,9 @@ class EnsembleAsked(Request):
 
     user_id: str | None = Field(default=None, max_length=120)
     workload_profile: Profile = Field(default_factory=Profile)
-    candidate_offers: list[Candidate] = Field(min_length=1, max_length=MOST_CANDIDATES)
+    candidate_offers: list[Annotated[Candidate, BeforeValidator(_not_deep)]] = Field(
+        min_length=1, max_length=MOST_CANDIDATES
+    )
     top_k: int = Field(default=5, ge=1, le=20)
     interactions: Interactions = Field(
         default_factory=list, description="Who used which offer id; without it nobody's usage is known."

@@ -18,6 +18,13 @@ OFFERS: list[dict[str, Any]] = [
     {"id": "z", "gpu_type": "A100 80GB", "price_per_hour": 1.2, "region": "us-east", "reliability": 0.9},
 ]
 USED = [{"user_id": user, "item_id": item} for user, item in ("ax", "ay", "bx", "by", "bz", "cw")]
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """Objects in objects."""
+    return {"in": nested(levels - 1)} if levels > 1 else {}
+
+
 VECTORS = st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=3)
 
 
@@ -144,12 +151,20 @@ def test_what_the_budget_excludes_is_left_out(door: Door) -> None:
         ({"candidate_offers": []}, "at least 1"),
         ({"candidate_offers": [{"id": "x"}]}, "price_per_hour` is required"),
         ({"candidate_offers": [{"price_per_hour": 0}]}, "above 0"),
+        ({"candidate_offers": [{"price_per_hour": 1, "deep": nested(200)}]}, "more than 20 deep"),
         ({"top_k": 21}, "at most 20"),
         ({"workload_profile": {"budget": 3}}, "workload_profile.budget` is not known here"),
     ],
 )
 def test_candidates_that_are_none_are_refused(door: Door, wrong: dict[str, Any], said: str) -> None:
     assert said in door.refused(ENSEMBLE, **({"candidate_offers": OFFERS} | wrong))["message"]
+
+
+def test_what_else_an_offer_holds_comes_back_however_it_is_made_within_reason(door: Door) -> None:
+    own = {"tree": nested(18), "tags": ["a", {"b": None}]}
+    found = door.asked(ENSEMBLE, candidate_offers=[OFFERS[0] | own])["recommendations"][0]
+    assert found["tree"] == own["tree"]
+    assert found["tags"][0] == "a"
 
 
 def test_a_workload_is_mapped_to_gpus_that_hold_it(door: Door) -> None:
