@@ -162,7 +162,8 @@ def _minmax(one: _Criterion) -> Floats:
 
 
 def _sum(one: _Criterion) -> Floats:
-    shares = one.values if one.benefit else 1 / one.values
+    # Of a cost 1 / y and the lowest y / y are the same shares, and the latter never overflow.
+    shares = one.values if one.benefit else one.lowest / one.values
     return np.asarray(shares / shares.sum(), dtype=np.float64)
 
 

@@ -241,7 +241,9 @@ def _topsis_range(
     line = np.where(np.abs(line) > 1e-15 * sum(line_terms), line, 0.0)
     constant = np.where(np.abs(constant) > 1e-15 * (near[winner] * far + near * far[winner]), constant, 0.0)
     scale_of_u = span / width
-    here = np.inf if weight >= 1 else (scale_of_u * weight / (1 - weight)) ** 2
+    with np.errstate(over="ignore"):
+        # Beyond the range of floats the other weights count for nothing, as at a weight of one.
+        here = np.inf if weight >= 1 else float(np.float64(scale_of_u * weight / (1 - weight)) ** 2)
     lower, upper = _ends(square, line, constant, here)
     return _nearest(_weight_at(lower, scale_of_u), _weight_at(upper, scale_of_u), criterion, weight)
 

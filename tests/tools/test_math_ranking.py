@@ -139,6 +139,21 @@ def test_a_method_the_values_do_not_allow_is_left_out_with_the_reason_unless_it_
     assert len(door.asked("/math/mcda-rank", **zero, methods=["topsis", "vikor"])["methods"]) == 2
 
 
+def test_a_cost_of_nearly_nothing_is_still_shared_out(door: Door) -> None:
+    tiny = FOUR | {"decision_matrix": [[2, 8, 1], [1, 6, 1], [3, 8, 1e-320]], "criteria_types": ["cost"] * 3}
+    scores = door.asked("/math/mcda-rank", **tiny, methods=["ahp"])["methods"][0]["scores"]
+    assert sum(scores) == pytest.approx(1)
+    assert max(scores) == scores[2]
+
+
+@pytest.mark.parametrize("method", ["topsis", "wsm", "wpm", "promethee"])
+def test_a_weight_next_to_nothing_leaves_the_stability_told(door: Door, method: str) -> None:
+    asked = {"alternatives": [[1, 5, 3], [3, 5, 2]], "weights": [0.5, 0.5, 1e-300], "criteria_types": ["benefit"] * 3}
+    found = door.asked("/math/sensitivity-analysis", **asked, method=method)
+    assert found["winner"] == 1
+    assert all(0 <= one["low"] <= one["weight"] <= one["high"] <= 1 for one in found["winner_stays"])
+
+
 def test_pairs_of_too_many_alternatives_are_refused_with_the_limit_and_another_way(door: Door) -> None:
     many = FOUR | {"decision_matrix": [[1 + at, 2, 3] for at in range(MOST_COMPARED_IN_PAIRS + 1)]}
     said = door.refused("/math/mcda-rank", **many, methods=["electre"])["message"]
