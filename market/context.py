@@ -199,6 +199,11 @@ class Caller:
     agent_key_id: str | None = None
     """The agent key that was shown; mandates are bound to it. None for the person who runs the program."""
 
+    @property
+    def identity(self) -> str:
+        """What is theirs is kept under this: the agent key, else the name."""
+        return self.agent_key_id or self.name
+
     def may(self, scope: str) -> bool:
         """Whether the caller holds this scope."""
         return scope in self.scopes or "*" in self.scopes
