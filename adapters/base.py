@@ -88,6 +88,8 @@ class Adapter:
     """How long after a lost reply a machine that was made may still be missing from its list."""
     boot_seconds: ClassVar[float] = 900.0
     """A machine that has not come up by then is given back."""
+    end_seconds: ClassVar[float] = 120.0
+    """A machine that is still there so long after it was to end is reported as stuck (and tried again)."""
     sample: ClassVar[Any] = None
     """An answer of the API for the contract test; longer ones live in `tests/samples/<name>.json`."""
 

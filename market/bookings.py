@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 BookingState = Literal[
     "pending", "provisioning", "active", "stopped", "terminating", "terminated", "failed", "compensated", "stuck"
@@ -107,7 +107,8 @@ class Booking:
     pricing: str
     currency: str
     state: BookingState
-    plan: tuple[str, ...]
+    plan: tuple[Mapping[str, Any], ...]
+    """The legs of the quote still to be tried, as plain facts of `market.quote_book.Leg`; the first is the present."""
     gpu_count: int
     instance_count: int
     attempts: int

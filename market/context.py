@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from market.errors import StorageFailed
 
@@ -45,6 +45,17 @@ class SystemClock:
 VERSION_CHECK_SECONDS = 0.5
 """How often the database is asked whether another process has changed the catalogue."""
 
+
+class Closable(Protocol):
+    """Something this process keeps open for as long as its market, by name (`Market.kept`)."""
+
+    async def aclose(self) -> None:
+        """Close it."""
+        ...
+
+
+Connect = Callable[[Any], Any]
+"""Makes the connection to a provider out of its adapter class; tests put a sandbox there."""
 Seed = Callable[["Store", datetime], Awaitable[None]]
 T = TypeVar("T")
 
@@ -62,10 +73,13 @@ class Market:
         *,
         clock: Clock | None = None,
         seed: Seed | None = None,
+        connect: Connect | None = None,
         version_check_seconds: float = VERSION_CHECK_SECONDS,
     ) -> None:
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
+        self.connect = connect
+        self.kept: dict[str, Closable] = {}
         self._seed = seed
         self._version_check_seconds = version_check_seconds
         self._store: Store | None = None
@@ -122,6 +136,8 @@ class Market:
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+        while self.kept:
+            await self.kept.popitem()[1].aclose()
         store, self._store, self._snapshot, self._checked_at = self._store, None, None, float("-inf")
         if store is not None:
             await store.close()

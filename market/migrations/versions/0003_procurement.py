@@ -131,8 +131,8 @@ def _what_is_bought() -> None:
         "bookings",
         sa.Column("enforces_end", sa.Boolean(), nullable=False),
         _unique("bookings", "quote_id"),
-        texts="id quote_id mandate_id caller provider offer_id external_id region pricing currency state gpu? reason? closes_as?"
-        " cost_note? runner? plan",
+        texts="id quote_id mandate_id caller provider offer_id external_id region pricing currency state gpu? reason?"
+        " closes_as? cost_note? runner? plan",
         numbers="gpu_count instance_count attempts price_per_hour price_per_hour_usd storage_per_hour_usd claimed"
         " hourly_claimed spent final_cost? provider_cost? created_at ends_at started_at? ended_at? warned_at?"
         " runner_until? next_check_at? settle_until?",
