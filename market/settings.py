@@ -41,6 +41,16 @@ class Settings(BaseSettings):
         repr=False,
         description="Secret of 32 characters or more that seals questions to the user; needed by several processes.",
     )
+    webhook_loopback: bool = Field(
+        default=False, description="Let webhooks go to this machine over http too: for trying them out, never in use."
+    )
+    smtp_url: str = Field(
+        default="",
+        repr=False,
+        description="`smtp://` or `smtps://user:password@host:port` that sends mail; empty means no mail is sent.",
+    )
+    mail_from: str = Field(default="", description="Sender of mail.")
+    mail_to: str = Field(default="", description="Who gets mail about approvals, bookings and alerts.")
 
     @property
     def store_url(self) -> str:
