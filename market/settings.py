@@ -25,6 +25,11 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address `serve` listens on.")
     port: int = Field(default=10355, ge=0, le=65535, description="Port `serve` listens on.")
+    public_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s/?#@]+(/[^\s?#]*)?)?$",
+        description="Address people reach `serve` at, for links to approvals; empty means this machine and its port.",
+    )
     sync: Literal["on", "off"] = Field(
         default="on", description="Whether prices are fetched in the background; `off` serves what is stored."
     )
@@ -56,6 +61,11 @@ class Settings(BaseSettings):
     def store_url(self) -> str:
         """The database to open: the configured one, else the SQLite file in the data folder."""
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'gpubroker.db'}"
+
+    @property
+    def base_url(self) -> str:
+        """Where links lead, without a slash at the end."""
+        return self.public_url.rstrip("/") or f"http://127.0.0.1:{self.port}"
 
     @property
     def chosen_providers(self) -> frozenset[str] | None:
