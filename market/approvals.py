@@ -1,0 +1,396 @@
+"""Approvals: one question to a person, for one exact purchase, decided once and used once.
+
+Elicitation, link, command line and API all decide the same row. Every state of a row is sealed anew, so that neither
+what was asked nor what was answered can be changed in the database.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from decimal import ROUND_CEILING, Decimal
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlencode
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from market import audit, outbox
+from market.context import Caller
+from market.errors import ApprovalRequired, Conflict, NotFound
+from market.money import MILLIONTH
+from market.procurement_tables import approvals, quotes
+from market.sealing import Sealer
+from market.settings import Settings
+from market.store import Store
+
+if TYPE_CHECKING:
+    from sqlalchemy import Row
+
+    from market.commitment import Commitment
+
+Via = Literal["elicitation", "link", "cli", "api"]
+State = Literal["waiting", "approved", "declined", "expired", "used"]
+
+LONGEST = timedelta(hours=24)
+"""A question nobody answers, or an answer nobody uses, is over after this; with its quote when that is sooner."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """One question and its answer. `amount` is the most that may be spent on it, in US dollars."""
+
+    id: str
+    subject: str
+    caller: str
+    mandate_id: str
+    summary: str
+    amount: Decimal
+    requested_at: datetime
+    expires_at: datetime
+    decision: Literal["approved", "declined"] | None = None
+    decided_by: str | None = None
+    decided_via: Via | None = None
+    decided_at: datetime | None = None
+    used_at: datetime | None = None
+
+    def state(self, now: datetime) -> State:
+        """Where it stands; a decline stays one after its time, a used one too."""
+        if self.used_at is not None:
+            return "used"
+        if self.decision == "declined":
+            return "declined"
+        if now >= self.expires_at:
+            return "expired"
+        return self.decision or "waiting"
+
+
+async def ask(
+    store: Store,
+    settings: Settings,
+    *,
+    subject: str,
+    caller: Caller,
+    mandate_id: str,
+    summary: str,
+    amount: Decimal,
+    now: datetime,
+) -> Approval:
+    """The question about this subject: the one that stands (in whatever state), else a new one.
+
+    A question whose time is over, or that was about something else and is undecided, gives way to a new one. Raises
+    Conflict when what was decided was about another amount, mandate or caller.
+    """
+    asked = Approval(
+        id="approval-" + secrets.token_hex(10),
+        subject=subject,
+        caller=caller.identity,
+        mandate_id=mandate_id,
+        summary=summary,
+        amount=amount.quantize(MILLIONTH, rounding=ROUND_CEILING),
+        requested_at=now,
+        expires_at=now + LONGEST,
+    )
+    async with store.write() as connection:
+        stands = await _standing(connection, settings, asked, now)
+        if stands is not None:
+            return stands
+        quoted_until = await connection.scalar(select(quotes.c.expires_at).where(quotes.c.id == subject))
+        asked = replace(asked, expires_at=min(asked.expires_at, quoted_until or asked.expires_at))
+        insert = sqlite.insert if store.dialect == "sqlite" else postgresql.insert
+        values = {**asdict(asked), "seal": _seal(settings, asked)}
+        added = await connection.execute(insert(approvals).values(**values).on_conflict_do_nothing())
+        if added.rowcount == 0:  # another process asked the same in this moment
+            other = await _standing(connection, settings, asked, now)
+            if other is not None:
+                return other
+            raise Conflict("The same question is being asked by another call.", next_step="Try again.")
+        await _tell(connection, "approval.requested", asked, asked.caller, now)
+    await audit.anchor(settings, store)
+    return asked
+
+
+async def decide(
+    store: Store,
+    settings: Settings,
+    approval_id: str,
+    *,
+    approved: bool,
+    by: str,
+    via: Via,
+    now: datetime,
+    commitment: Commitment | None = None,
+) -> Approval:
+    """A person's answer. Raises NotFound, or Conflict when it was decided, used, changed, or is over.
+
+    With a `commitment` its intent is written in the same transaction, in place of an audit entry of our own.
+    """
+    async with store.write() as connection:
+        before = await _locked(connection, settings, approvals.c.id == approval_id)
+        if before is None:
+            raise NotFound(
+                "No such approval.",
+                next_step="List those that wait with `gpubroker approve list`.",
+                details={"approval_id": approval_id[:60]},
+            )
+        _refuse_deciding(before, now)
+        after = replace(
+            before,
+            decision="approved" if approved else "declined",
+            decided_by=by,
+            decided_via=via,
+            decided_at=now,
+        )
+        await _change(connection, settings, before, after)
+        await _tell(connection, "approval.decided", after, by, now, commitment)
+    if commitment is None:
+        await audit.anchor(settings, store)
+    else:
+        await commitment.anchored()
+    return after
+
+
+async def use(
+    connection: AsyncConnection,
+    settings: Settings,
+    *,
+    subject: str,
+    caller: Caller,
+    mandate_id: str,
+    amount: Decimal,
+    now: datetime,
+) -> None:
+    """Use the approval of this subject up, in the caller's transaction.
+
+    Raises ApprovalRequired while nobody has decided, and Conflict (`details["reason"]`) when it is missing, declined,
+    expired, used, changed, or was given to another caller, mandate, or for less money.
+    """
+    approval = await _locked(connection, settings, approvals.c.subject == subject)
+    if approval is None:
+        raise Conflict(
+            "Nobody was asked to approve this.",
+            next_step="Make the same call again: it asks.",
+            details={"reason": "missing"},
+        )
+    _refuse_use(approval, caller.identity, mandate_id, amount, now)
+    if approval.state(now) == "waiting":
+        raise await required(settings, approval)
+    await _change(connection, settings, approval, replace(approval, used_at=now))
+
+
+async def find(store: Store, settings: Settings, approval_id: str) -> Approval | None:
+    """One approval; None when there is none. Raises Conflict for one that was changed."""
+    async with store.read() as connection:
+        row = (await connection.execute(select(approvals).where(approvals.c.id == approval_id))).one_or_none()
+    return None if row is None else _read(row, settings)
+
+
+async def listed(
+    store: Store,
+    settings: Settings,
+    *,
+    now: datetime,
+    caller: str | None = None,
+    waiting: bool = True,
+    limit: int = 100,
+) -> list[Approval]:
+    """Approvals by time asked, the oldest that waits first; of one caller, or of all. Changed rows are left out."""
+    query = select(approvals).limit(limit)
+    if caller is not None:
+        query = query.where(approvals.c.caller == caller)
+    if waiting:
+        query = query.where(_waits(now)).order_by(approvals.c.requested_at, approvals.c.id)
+    else:
+        query = query.order_by(approvals.c.requested_at.desc(), approvals.c.id)
+    async with store.read() as connection:
+        rows = (await connection.execute(query)).all()
+    found = []
+    for row in rows:
+        try:
+            found.append(_read(row, settings))
+        except Conflict:
+            continue
+    return found
+
+
+async def waiting_count(store: Store, caller: str, now: datetime) -> int:
+    """How many questions of this caller nobody has answered yet."""
+    query = select(func.count()).select_from(approvals).where(approvals.c.caller == caller, _waits(now))
+    async with store.read() as connection:
+        return int(await connection.scalar(query) or 0)
+
+
+async def link(settings: Settings, approval: Approval) -> str:
+    """The signed address of the page where a person decides this approval."""
+    signature = Sealer.of(settings).seal("approval-link", _linked(approval))
+    return f"{settings.base_url}/approvals/{approval.id}?{urlencode({'sig': signature})}"
+
+
+def link_holds(settings: Settings, approval: Approval, signature: str) -> bool:
+    """Whether this is the signature of the link to this approval; constant time."""
+    return Sealer.of(settings).holds("approval-link", _linked(approval), signature)
+
+
+async def required(settings: Settings, approval: Approval) -> ApprovalRequired:
+    """The refusal that asks a person: over MCP as a question, else by its link."""
+    address = await link(settings, approval)
+    return ApprovalRequired(
+        f"A person has to approve this: at most {approval.amount:,.2f} USD.",
+        approval_id=approval.id,
+        question=f"Approve this purchase? {approval.summary}",
+        next_step=f"Give them {address} (or: `gpubroker approve yes {approval.id}`), then make the same call again.",
+        details={
+            "link": address,
+            "amount": float(approval.amount),
+            "expires_at": approval.expires_at.isoformat(timespec="seconds"),
+        },
+    )
+
+
+async def _standing(connection: AsyncConnection, settings: Settings, asked: Approval, now: datetime) -> Approval | None:
+    """What was asked about the subject before and still counts; what does not is taken away."""
+    before = await _locked(connection, settings, approvals.c.subject == asked.subject)
+    if before is None:
+        return None
+    same = _about(before) == _about(asked)
+    if before.used_at is None and (now >= before.expires_at or (not same and before.decision is None)):
+        await connection.execute(delete(approvals).where(approvals.c.id == before.id))
+        return None
+    if not same:
+        raise Conflict(
+            "An approval for this was decided for another amount, mandate or caller.",
+            next_step="Ask for a new quote with `quote_offer`, and book that.",
+            details={"reason": "other", "approval_id": before.id},
+        )
+    return before
+
+
+def _about(approval: Approval) -> tuple[str, str, Decimal]:
+    return approval.caller, approval.mandate_id, approval.amount
+
+
+def _refuse_deciding(approval: Approval, now: datetime) -> None:
+    state = approval.state(now)
+    if state == "waiting":
+        return
+    said = f"{approval.decision} by {approval.decided_by} ({approval.decided_via})"
+    words = {
+        "approved": f"This was {said} already.",
+        "declined": f"This was {said} already.",
+        "used": f"This was {said}, and the purchase was made.",
+        "expired": f"The time to decide this was over at {approval.expires_at.isoformat(timespec='seconds')}.",
+    }
+    raise Conflict(
+        words[state],
+        next_step="Nothing was changed; a new purchase asks anew.",
+        details={"reason": state, "decision": approval.decision, "approval_id": approval.id},
+    )
+
+
+def _refuse_use(approval: Approval, caller: str, mandate_id: str, amount: Decimal, now: datetime) -> None:
+    state = approval.state(now)
+    reason, words = "", ""
+    if approval.caller != caller:
+        reason, words = "caller", "The approval was given to another caller."
+    elif approval.mandate_id != mandate_id:
+        reason, words = "mandate", "The approval was given under another mandate."
+    elif state == "used":
+        reason, words = "used", "The approval was used already; each one counts once."
+    elif state == "declined":
+        reason, words = "declined", f"A person declined this ({approval.decided_by}, {approval.decided_via})."
+    elif state == "expired":
+        reason = "expired"
+        words = f"The time of the approval was over at {approval.expires_at.isoformat(timespec='seconds')}."
+    elif amount > approval.amount:
+        reason = "amount"
+        words = f"At most {approval.amount:,.2f} USD were asked for; this may cost {amount:,.2f} USD."
+    if reason:
+        raise Conflict(
+            words,
+            next_step="Change the purchase, and ask for a new quote with `quote_offer`.",
+            details={"reason": reason, "approval_id": approval.id},
+        )
+
+
+async def _locked(connection: AsyncConnection, settings: Settings, which: Any) -> Approval | None:
+    row = (await connection.execute(select(approvals).where(which).with_for_update())).one_or_none()
+    return None if row is None else _read(row, settings)
+
+
+async def _change(connection: AsyncConnection, settings: Settings, before: Approval, after: Approval) -> None:
+    """Write the next state of a row, provided that it still is as it was read."""
+    changed = await connection.execute(
+        update(approvals)
+        .where(approvals.c.id == before.id, approvals.c.seal == _seal(settings, before))
+        .where(approvals.c.used_at.is_(None))
+        .values(
+            decision=after.decision,
+            decided_by=after.decided_by,
+            decided_via=after.decided_via,
+            decided_at=after.decided_at,
+            used_at=after.used_at,
+            seal=_seal(settings, after),
+        )
+    )
+    if changed.rowcount != 1:
+        raise Conflict("The approval was decided or used in this moment.", next_step="Look at it again.")
+
+
+async def _tell(
+    connection: AsyncConnection,
+    kind: str,
+    approval: Approval,
+    actor: str,
+    now: datetime,
+    commitment: Commitment | None = None,
+) -> None:
+    facts: Mapping[str, str | None] = {
+        "approval_id": approval.id,
+        "subject": approval.subject,
+        "mandate_id": approval.mandate_id,
+        "amount": f"{approval.amount:f}",
+        "decision": approval.decision,
+        "decided_via": approval.decided_via,
+    }
+    if commitment is None:
+        await audit.append(connection, at=now, actor=actor, action=kind, subject=approval.id, details=facts)
+    else:
+        await commitment.begin(connection, action=kind, subject=approval.id, details=facts)
+    payload = {**facts, "summary": approval.summary, "expires_at": approval.expires_at.isoformat(timespec="seconds")}
+    await outbox.publish(connection, at=now, kind=kind, subject=approval.id, owner=approval.caller, payload=payload)
+
+
+def _waits(now: datetime) -> Any:
+    return approvals.c.decision.is_(None) & approvals.c.used_at.is_(None) & (approvals.c.expires_at > now)
+
+
+def _linked(approval: Approval) -> dict[str, str]:
+    return {"id": approval.id, "expires_at": approval.expires_at.isoformat(timespec="microseconds")}
+
+
+def _seal(settings: Settings, approval: Approval) -> str:
+    return Sealer.of(settings).seal("approval", _facts(approval))
+
+
+def _facts(approval: Approval) -> dict[str, str]:
+    """What the seal covers: the whole row, as text that is the same before and after the database."""
+    facts = {
+        name: value.isoformat(timespec="microseconds") if isinstance(value, datetime) else str(value)
+        for name, value in asdict(approval).items()
+        if value is not None
+    }
+    return {**facts, "amount": f"{approval.amount:.6f}"}
+
+
+def _read(row: Row[Any], settings: Settings) -> Approval:
+    approval = Approval(**{name: row._mapping[name] for name in Approval.__slots__})
+    if not Sealer.of(settings).holds("approval", _facts(approval), row.seal):
+        raise Conflict(
+            "This approval was changed after it was written; it is not honoured.",
+            next_step="Ask for a new quote with `quote_offer`; the old row is evidence for `gpubroker audit`.",
+            details={"reason": "changed", "approval_id": approval.id[:60]},
+        )
+    return approval
