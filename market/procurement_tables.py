@@ -57,7 +57,7 @@ mandates = Table(
     Column("id", Text, primary_key=True),
     *_columns(Text, "principal agent jws"),
     *_columns(Millionths, "budget committed spent overrun hourly_committed", "hourly_budget"),
-    *_columns(BigInteger, "running", "max_concurrent"),
+    *_columns(BigInteger, "version running", "max_concurrent"),
     *_columns(UTC, "created_at expires_at", "revoked_at"),
     CheckConstraint(
         "budget >= 0 AND committed >= 0 AND spent >= 0 AND overrun >= 0 AND hourly_committed >= 0 AND running >= 0",
@@ -227,8 +227,9 @@ outbox_cursors = Table(
     "outbox_cursors",
     metadata,
     Column("consumer", Text, primary_key=True),
-    Column("position", BigInteger, nullable=False),
+    *_columns(BigInteger, "transaction_id position"),
 )
+"""How far each reader of the outbox has come: the transaction and the row."""
 
 alerts = Table(
     "alerts",

@@ -99,7 +99,7 @@ def _who_may_spend() -> None:
     _table(
         "mandates",
         texts="id principal agent jws",
-        numbers="budget committed spent overrun hourly_committed hourly_budget? running max_concurrent?"
+        numbers="budget committed spent overrun hourly_committed hourly_budget? version running max_concurrent?"
         " created_at expires_at revoked_at?",
         checks={
             "not_negative": "budget >= 0 AND committed >= 0 AND spent >= 0 AND overrun >= 0"
@@ -202,7 +202,7 @@ def _what_is_recorded() -> None:
     _table("audit_head", texts="hash", numbers="id seq", checks={"single_row": "id = 1"})
     _table("outbox", _serial(), texts="kind subject owner payload", numbers="transaction_id? at")
     _index("ix_outbox_at", "outbox", "at")
-    _table("outbox_cursors", texts="consumer", numbers="position", key="consumer")
+    _table("outbox_cursors", texts="consumer", numbers="transaction_id position", key="consumer")
 
 
 def _who_is_told() -> None:
