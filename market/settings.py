@@ -56,6 +56,16 @@ class Settings(BaseSettings):
     )
     mail_from: str = Field(default="", description="Sender of mail.")
     mail_to: str = Field(default="", description="Who gets mail about approvals, bookings and alerts.")
+    agent_key: str = Field(
+        default="",
+        repr=False,
+        description="Key of the agent that calls over stdio or the command line (`gpubroker keys create`); empty is the"
+        " local owner.",
+    )
+    owner_key: str = Field(
+        default="",
+        description="File of the key mandates are signed with; empty means `owner.key` in the data folder.",
+    )
 
     @property
     def store_url(self) -> str:
