@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import email.utils
 import json
 import zlib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NoReturn
 
@@ -107,3 +109,16 @@ async def lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[str]:
         raise Unusable("stopped in the middle of a character") from None
     if rest:
         yield rest.removesuffix("\r")
+
+
+def retry_after(header: str | None, now: datetime) -> float | None:
+    """The seconds a Retry-After header asks for (a number or a date); None when there is none to be read."""
+    if not header:
+        return None
+    if header.strip().isdigit():
+        return float(header.strip()[:9])
+    try:
+        at = email.utils.parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds())

@@ -16,7 +16,8 @@ Everything else (sync job, retries, breaker, limits, health, published table, co
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -66,6 +67,12 @@ class Adapter:
     interval: ClassVar[timedelta] = timedelta(minutes=5)
     stale_after: ClassVar[timedelta] = timedelta(minutes=30)
     drop_after: ClassVar[timedelta] = timedelta(days=7)
+    base_url_variable: ClassVar[str] = ""
+    """Environment name that moves `base_url`, for what a person runs on an address of their own."""
+    on_this_machine: ClassVar[bool] = False
+    """Lives on this machine: its own address may be a loopback one, without TLS."""
+    optional: ClassVar[bool] = False
+    """Not running is no fault of anybody's: it is then `disabled`, not `unhealthy`."""
     secrets: ClassVar[tuple[str, ...]] = ()
     """Environment names it needs to read prices; empty means keyless."""
     per_second: ClassVar[float] = 5.0
@@ -96,6 +103,12 @@ class Adapter:
     def __init__(self, client: ProviderClient, now: datetime | None = None) -> None:
         self.client = client
         self.now = now or datetime.now(UTC)
+
+    @classmethod
+    def address(cls, environment: Mapping[str, str] | None = None) -> str:
+        """Scheme and host of the API, without a slash at its end: `base_url`, or where the environment moves it."""
+        given = os.environ if environment is None else environment
+        return (given.get(cls.base_url_variable) or cls.base_url).rstrip("/")
 
     @classmethod
     def has_api(cls) -> bool:
@@ -159,6 +172,19 @@ class Adapter:
     def bookable(cls) -> bool:
         """Whether machines can be bought from it: by having a `launch`."""
         return cls.launch is not Adapter.launch
+
+    @classmethod
+    def refusal(cls, status: int, body: Any) -> ProviderFailed | None:
+        """What this provider means by an answer to an order that is no success; None leaves it to the status.
+
+        `body` is the decoded answer, None when it cannot be read. An error made here says that nothing was done, in
+        our own words, unless it is a ReplyLost.
+        """
+        return None
+
+    async def end_enforced(self) -> bool:
+        """Whether the provider ends machines by itself for this account."""
+        return self.enforces_end
 
     async def live_price(self, external_id: str, region: str, pricing: Pricing) -> tuple[Decimal, str] | None:
         """Price of the whole instance an hour and its currency, asked now; None when the provider cannot be asked."""

@@ -54,9 +54,13 @@ def literal_address(host: str) -> Address | None:
 class EgressGuard:
     """Refuses an address as written: other schemes, other hosts, other ports, private addresses, user names."""
 
-    def __init__(self, name: str, allowed: Iterable[str], *, allow_loopback: bool = False) -> None:
+    def __init__(
+        self, name: str, allowed: Iterable[str], *, allow_loopback: bool = False, listed_loopback: bool = False
+    ) -> None:
+        """`allow_loopback` lets any port of this machine be reached, `listed_loopback` only those in `allowed`."""
         self.name = name
         self.allow_loopback = allow_loopback
+        self._listed_loopback = listed_loopback
         self._allowed = {_host_and_port(entry) for entry in allowed if entry}
 
     def check(self, url: httpx.URL) -> None:
@@ -64,8 +68,10 @@ class EgressGuard:
         host = url.raw_host.decode("ascii", "replace").lower().rstrip(".")
         address = literal_address(host)
         loopback = host == "localhost" or (address is not None and address.is_loopback)
-        if self.allow_loopback and loopback and url.scheme in ("http", "https"):
-            return
+        if loopback and url.scheme in ("http", "https"):
+            port = url.port or (443 if url.scheme == "https" else 80)
+            if self.allow_loopback or (self._listed_loopback and (host, port) in self._allowed):
+                return
         if url.scheme != "https":
             raise self._refused("an address that is not https")
         if url.userinfo:
@@ -77,7 +83,7 @@ class EgressGuard:
 
     def judge(self, host: str, addresses: list[str]) -> None:
         """Raises ProviderRefused when a name resolves to anything but public addresses."""
-        if self.allow_loopback and host in ("localhost", "127.0.0.1", "::1"):
+        if (self.allow_loopback or self._listed_loopback) and host in ("localhost", "127.0.0.1", "::1"):
             return
         if not all(is_public(ipaddress.ip_address(address.partition("%")[0])) for address in addresses):
             raise self._refused("a name that resolves to a private or local network address")

@@ -10,7 +10,6 @@ The retry loop is written out here because Retry-After, the deadline and the bre
 
 from __future__ import annotations
 
-import email.utils
 import logging
 import os
 import random
@@ -25,13 +24,13 @@ import anyio
 import httpcore
 import httpx
 
-from adapters import answer
-from adapters.answer import Unusable
+from adapters import answer, orders
+from adapters.answer import Unusable, retry_after
 from adapters.breaker import Breaker, Outcome
 from adapters.egress import EgressGuard, GuardedTransport
 from adapters.pace import Pace
 from adapters.redaction import Redactor
-from market.errors import ProviderFailed, ProviderRefused
+from market.errors import CredentialsRefused, ProviderFailed, ProviderRefused, SlowDown
 
 if TYPE_CHECKING:
     from adapters.base import Adapter
@@ -87,9 +86,14 @@ class ProviderClient:
         self.adapter = adapter
         self._monotonic, self._clock, self._sleep, self._jitter = monotonic, clock, sleep, jitter
         given = os.environ if environment is None else environment
-        self._secrets = {name: given[name] for name in adapter.secrets if given.get(name)}
+        needed = (*adapter.secrets, *adapter.booking_secrets)
+        self._secrets = {name: given[name] for name in needed if given.get(name)}
         self.redactor = Redactor(self._secrets.values())
-        self.guard = EgressGuard(adapter.name, (adapter.base_url, *adapter.extra_hosts), allow_loopback=allow_loopback)
+        self.base_url = adapter.address(given)
+        hosts = (self.base_url, *adapter.extra_hosts)
+        self.guard = EgressGuard(
+            adapter.name, hosts, allow_loopback=allow_loopback, listed_loopback=adapter.on_this_machine
+        )
         self.breaker = Breaker(adapter.name, adapter.breaker, monotonic=monotonic)
         self._pace = Pace(adapter.per_second, adapter.concurrency, monotonic=monotonic, sleep=sleep)
         patience = httpx.Timeout(adapter.timeout_seconds, connect=CONNECT_SECONDS)
@@ -119,6 +123,37 @@ class ProviderClient:
     ) -> Any:
         """Ask with POST and read JSON; `safe` says that asking twice does no harm, so that it may be retried."""
         return await self._json(self._build("POST", url, json=json, headers=headers), safe=safe)
+
+    async def order(self, method: str, url: str, *, json: Any = None, headers: Mapping[str, str] | None = None) -> Any:
+        """Ask once for something to be done and read JSON; None for an empty answer. Never tried again, never led on.
+
+        Raises ProviderRefused, one of its kinds, or SlowDown when certainly nothing was done; ReplyLost when nobody
+        knows.
+        """
+        request = self._build(method, url, headers=headers, **({} if json is None else {"json": json}))
+        async with self._pace.slot():
+            try:
+                permit = self.breaker.admit()
+            except ProviderFailed as refusal:
+                raise orders.left_alone(self.adapter, refusal) from None
+            outcome: Outcome = "unknown"
+            try:
+                with anyio.fail_after(self.adapter.timeout_seconds):
+                    done = await self._done(request)
+                outcome = "answered"
+                return done
+            except _Failed as failed:
+                outcome, failure = failed.failure.outcome, failed.failure
+            except orders.NEVER_SENT:
+                outcome, failure = "failed", _Failure(orders.unreachable(self.adapter))
+            except Unusable as problem:
+                outcome, failure = "failed", _Failure(orders.lost(self.adapter, str(problem)))
+            except (*_TOO_SLOW, *_BROKEN) as problem:
+                what = "did not answer an order in time" if isinstance(problem, _TOO_SLOW) else "cut an order short"
+                outcome, failure = "failed", _Failure(orders.lost(self.adapter, what))
+            finally:
+                permit.settle(outcome)
+        raise self._told(failure, request, tries=1)
 
     async def stream_bytes(
         self,
@@ -198,6 +233,29 @@ class ProviderClient:
             await response.aclose()
         return answer.decoded(b"".join(pieces))
 
+    async def _done(self, request: httpx.Request) -> Any:
+        """The answer to an order. A redirect is not followed: some of them mean that it was carried out."""
+        self.guard.check(request.url)
+        response = await self._http.send(request, stream=True)
+        try:
+            if not response.is_success:
+                raise _Failed(await self._declined(response))
+            pieces = [piece async for piece in answer.body(response, self.adapter.max_body_bytes)]
+        finally:
+            await response.aclose()
+        raw = b"".join(pieces)
+        return answer.decoded(raw) if raw.strip() else None
+
+    async def _declined(self, response: httpx.Response) -> _Failure:
+        """An order that was not answered with success, in our own words."""
+        body: Any = None
+        with suppress(Unusable, *_TOO_SLOW, *_BROKEN):
+            pieces = [piece async for piece in answer.body(response, orders.MAX_REFUSAL_BYTES)]
+            body = answer.decoded(b"".join(pieces))
+        error = orders.declined(self.adapter, response.status_code, body, self._facts(response)[0])
+        outcome: Outcome = "answered" if isinstance(error, ProviderRefused) else "failed"
+        return _Failure(error, outcome="unknown" if isinstance(error, SlowDown) else outcome)
+
     async def _tries(self, request: httpx.Request, take: Callable[[httpx.Response], Awaitable[T]], *, safe: bool) -> T:
         """Ask until it works, it cannot work, or tries or time run out; the deadline spans all of it."""
         deadline = self._monotonic() + self.adapter.timeout_seconds
@@ -268,12 +326,9 @@ class ProviderClient:
     def _status(self, response: httpx.Response) -> _Failure:
         """What an answer that is no answer means."""
         status = response.status_code
-        facts: dict[str, object] = {"provider": self.adapter.name, "status": status}
-        wait = retry_after(response.headers.get("retry-after"), self._clock())
-        if wait is not None:
-            facts["retry_after_seconds"] = round(wait, 1)
+        facts, wait = self._facts(response)
         if status == 429:
-            slow_down = ProviderFailed(
+            slow_down = SlowDown(
                 f"`{self.adapter.name}` asked us to slow down (status 429).", next_step=_LAST_KNOWN, details=facts
             )
             return _Failure(slow_down, again=True, wait_seconds=wait, outcome="unknown")
@@ -285,9 +340,19 @@ class ProviderClient:
         if status in (401, 403):
             names = ", ".join(f"`{name}`" for name in self.adapter.secrets)
             step = f"Check {names} in the environment." if names else "It may have closed this address to the public."
-            return _Failure(self._refused(f"did not let us in (status {status})", step, facts), outcome="answered")
+            said = f"`{self.adapter.name}` did not let us in (status {status})."
+            error = CredentialsRefused(said, next_step=step, details=facts)
+            return _Failure(error, outcome="answered")
         gone = "no longer has this address" if status in (404, 410) else "refused the question"
         return _Failure(self._refused(f"{gone} (status {status})", facts=facts), outcome="answered")
+
+    def _facts(self, response: httpx.Response) -> tuple[dict[str, object], float | None]:
+        """What an error tells of an answer, and how long the provider wants us to wait."""
+        facts: dict[str, object] = {"provider": self.adapter.name, "status": response.status_code}
+        wait = retry_after(response.headers.get("retry-after"), self._clock())
+        if wait is not None:
+            facts["retry_after_seconds"] = round(wait, 1)
+        return facts, wait
 
     def _explained(self, problem: BaseException) -> _Failure:
         """A broken, silent or unusable answer in our own words."""
@@ -324,16 +389,3 @@ class ProviderClient:
 
 async def _kept_open(response: httpx.Response) -> httpx.Response:
     return response
-
-
-def retry_after(header: str | None, now: datetime) -> float | None:
-    """The seconds a Retry-After header asks for (a number or a date); None when there is none to be read."""
-    if not header:
-        return None
-    if header.strip().isdigit():
-        return float(header.strip()[:9])
-    try:
-        at = email.utils.parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds())

@@ -13,8 +13,8 @@ import anyio
 import httpx
 import pytest
 
+from adapters.answer import retry_after
 from adapters.breaker import BreakerPolicy
-from adapters.transport import retry_after
 from market.errors import ProviderFailed, ProviderRefused
 from tests.adapters.acme import KEY, NOW, URL, Acme, Pieces, Script, VirtualLoop, acme, failure
 
