@@ -46,6 +46,12 @@ class Settings(BaseSettings):
         repr=False,
         description="Secret of 32 characters or more that seals questions to the user; needed by several processes.",
     )
+    seal_key: str = Field(
+        default="",
+        repr=False,
+        description="Secret of 32 characters or more that seals quotes and approvals and encrypts what is to be "
+        "launched; needed by several machines. Empty: the file `seal.key` in the data folder.",
+    )
     webhook_loopback: bool = Field(
         default=False, description="Let webhooks go to this machine over http too: for trying them out, never in use."
     )
