@@ -367,27 +367,17 @@ def _waits(now: datetime) -> Any:
     return approvals.c.decision.is_(None) & approvals.c.used_at.is_(None) & (approvals.c.expires_at > now)
 
 
-def _linked(approval: Approval) -> dict[str, str]:
-    return {"id": approval.id, "expires_at": approval.expires_at.isoformat(timespec="microseconds")}
+def _linked(approval: Approval) -> dict[str, object]:
+    return {"id": approval.id, "expires_at": approval.expires_at}
 
 
 def _seal(settings: Settings, approval: Approval) -> str:
-    return Sealer.of(settings).seal("approval", _facts(approval))
-
-
-def _facts(approval: Approval) -> dict[str, str]:
-    """What the seal covers: the whole row, as text that is the same before and after the database."""
-    facts = {
-        name: value.isoformat(timespec="microseconds") if isinstance(value, datetime) else str(value)
-        for name, value in asdict(approval).items()
-        if value is not None
-    }
-    return {**facts, "amount": f"{approval.amount:.6f}"}
+    return Sealer.of(settings).seal("approval", asdict(approval))
 
 
 def _read(row: Row[Any], settings: Settings) -> Approval:
     approval = Approval(**{name: row._mapping[name] for name in Approval.__slots__})
-    if not Sealer.of(settings).holds("approval", _facts(approval), row.seal):
+    if not Sealer.of(settings).holds("approval", asdict(approval), row.seal):
         raise Conflict(
             "This approval was changed after it was written; it is not honoured.",
             next_step="Ask for a new quote with `quote_offer`; the old row is evidence for `gpubroker audit`.",

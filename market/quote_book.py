@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from market.canonical import canonical
 from market.context import Caller
 from market.costs import Line
 from market.errors import NotFound, QuoteUnusable
@@ -134,7 +135,7 @@ def new_quote_id() -> str:
 
 async def add(connection: AsyncConnection, settings: Settings, quote: Quote) -> None:
     """Keep a quote, sealed."""
-    terms = _written(quote.terms)
+    terms = canonical(asdict(quote.terms))
     await connection.execute(
         insert(quotes).values(
             id=quote.id,
@@ -184,21 +185,17 @@ async def use(connection: AsyncConnection, quote_id: str, booking_id: str, now: 
     return taken.rowcount == 1
 
 
-def _facts(quote: Quote, terms: str) -> dict[str, str]:
+def _facts(quote: Quote, terms: str) -> dict[str, object]:
     """What the seal covers: everything but whether it was used."""
     return {
         "id": quote.id,
         "caller": quote.caller,
         "terms": terms,
-        "expected_total": f"{quote.expected_total:f}",
-        "worst_total": f"{quote.worst_total:f}",
-        "created_at": quote.created_at.isoformat(timespec="microseconds"),
-        "expires_at": quote.expires_at.isoformat(timespec="microseconds"),
+        "expected_total": quote.expected_total,
+        "worst_total": quote.worst_total,
+        "created_at": quote.created_at,
+        "expires_at": quote.expires_at,
     }
-
-
-def _written(terms: QuoteTerms) -> str:
-    return json.dumps(asdict(terms), default=str, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _read(row: Row[Any], settings: Settings) -> Quote:
