@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from market.store import Store
 from market.tables import benchmarks
+
+if TYPE_CHECKING:
+    from market.commitment import Commitment
 
 _CONDITIONS = ("gpu", "model", "precision", "engine", "batch")
 
@@ -38,8 +41,11 @@ class Throughput:
     recorded_by: str
 
 
-async def record(store: Store, found: Throughput) -> Throughput | None:
-    """Keep a measurement in place of the one under the same conditions, which is returned."""
+async def record(store: Store, found: Throughput, commitment: Commitment | None = None) -> Throughput | None:
+    """Keep a measurement in place of the one under the same conditions, which is returned.
+
+    The commitment of the call, when there is one, is begun in the same transaction.
+    """
     values: dict[str, Any] = {name: getattr(found, name) for name in found.__slots__}
     news = {name: value for name, value in values.items() if name not in _CONDITIONS}
     conditions = [benchmarks.c[name] == values[name] for name in _CONDITIONS]
@@ -48,6 +54,12 @@ async def record(store: Store, found: Throughput) -> Throughput | None:
         insert = sqlite.insert if store.dialect == "sqlite" else postgresql.insert
         statement = insert(benchmarks).values(**values)
         await connection.execute(statement.on_conflict_do_update(index_elements=_CONDITIONS, set_=news))
+        if commitment is not None:
+            measured_under = {name: values[name] for name in _CONDITIONS}
+            details = {**measured_under, "tokens_per_second": found.tokens_per_second, "source": found.source}
+            await commitment.begin(
+                connection, action="benchmark.recorded", subject=f"benchmark:{found.gpu}", details=details
+            )
     return None if row is None else Throughput(**row._mapping)
 
 

@@ -195,7 +195,7 @@ async def put_benchmark(ctx: Context, query: BenchmarkPut) -> BenchmarkUpdated:
         recorded_at=now,
         recorded_by=ctx.caller.name,
     )
-    replaced = await benchmarks.record(await ctx.market.store(), kept)
+    replaced = await benchmarks.record(await ctx.market.store(), kept, ctx.commitment)
     return BenchmarkUpdated(
         updated=True,
         gpu_type=card.name,
