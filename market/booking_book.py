@@ -22,7 +22,7 @@ from market.procurement_tables import bookings, instances, launch_secrets
 from market.store import Store
 
 _BOOKING = tuple(field.name for field in fields(Booking) if field.name not in ("machines", "plan"))
-_MACHINE = tuple(field.name for field in fields(Machine) if field.name != "connection")
+_MACHINE = tuple(field.name for field in fields(Machine) if field.name != "access")
 
 
 class LeaseLost(Unavailable):
@@ -165,8 +165,8 @@ async def move(
 
 async def change_machine(connection: AsyncConnection, label: str, **values: Any) -> None:
     """Set columns of one machine."""
-    if "connection" in values and values["connection"] is not None:
-        values["connection"] = canonical(values["connection"])
+    if values.get("access") is not None:
+        values["access"] = canonical(values["access"])
     await connection.execute(update(instances).where(instances.c.label == label).values(**values))
 
 
@@ -187,9 +187,9 @@ async def _with_machines(connection: AsyncConnection, rows: Sequence[Row[Any]]) 
     machines: dict[str, list[Machine]] = {booking_id: [] for booking_id in ids}
     query = select(instances).where(instances.c.booking_id.in_(ids)).order_by(instances.c.ordinal)
     for row in await connection.execute(query) if ids else ():
-        known = None if row.connection is None else orjson.loads(row.connection)
+        known = None if row.access is None else orjson.loads(row.access)
         plain = {name: getattr(row, name) for name in _MACHINE}
-        machines[row.booking_id].append(Machine(connection=known, **plain))
+        machines[row.booking_id].append(Machine(access=known, **plain))
     return [
         Booking(
             plan=tuple(orjson.loads(row.plan)),

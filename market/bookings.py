@@ -82,7 +82,8 @@ class Machine:
     state: InstanceState
     created_at: datetime
     provider_instance_id: str | None = None
-    connection: Mapping[str, object] | None = None
+    access: Mapping[str, object] | None = None
+    """How it is reached: SSH host, port and user, published ports."""
     reason: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None

@@ -135,7 +135,7 @@ instances = Table(
     Column("label", Text, primary_key=True),
     _refers("booking_id", "bookings.id"),
     *_columns(BigInteger, "ordinal"),
-    *_columns(Text, "state", "provider_instance_id connection reason"),
+    *_columns(Text, "state", "provider_instance_id access reason"),
     *_columns(UTC, "created_at", "started_at ended_at provider_ends_at metered_until last_seen_at"),
     *_columns(Millionths, "", "bill"),
     _one_of("state", INSTANCE_STATES),

@@ -150,7 +150,7 @@ def _what_is_bought() -> None:
     _index("ix_bookings_state", "bookings", "state", "next_check_at")
     _table(
         "instances",
-        texts="label booking_id state provider_instance_id? connection? reason?",
+        texts="label booking_id state provider_instance_id? access? reason?",
         numbers="ordinal created_at started_at? ended_at? provider_ends_at? metered_until? last_seen_at? bill?",
         key="label",
         refers=("booking_id>bookings.id",),

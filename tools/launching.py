@@ -1,0 +1,342 @@
+"""Getting the machines of a booking: ask once, write down what came of it, look before ever asking again.
+
+No provider takes an idempotency key that can be relied on. So an order whose answer was lost is never repeated: we
+look for our label until the provider's list must show it (`settle_seconds`), take what is there, and give back what is
+there twice. Only what a provider has clearly refused may be tried elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from market import booking_book, journal
+from market.bookings import Booking, Machine, label_of
+from market.errors import BrokerError, NoCapacity, ProviderRefused, SlowDown
+from tools import ending
+from tools.work import Work, announce, began, access_of, log, price_in_usd
+
+if TYPE_CHECKING:
+    from market.instances import Instance, Launch, Order
+
+LOOK_AGAIN_SECONDS = 1.0
+LOOKING_PATIENCE_SECONDS = 15.0
+"""How much longer than it should take we keep looking while the provider does not answer."""
+MOST_SLOW_DOWNS = 3
+
+
+async def step(work: Work) -> bool:
+    """The next thing to do for a booking whose machines are not all there; False when only time helps."""
+    machine = next((one for one in work.booking.machines if one.state in ("planned", "launching")), None)
+    if machine is None:
+        return await _all_made(work)
+    if machine.state == "launching":
+        return await look(work, machine)
+    if work.booking.ends_at <= work.now:
+        return await _nothing_made(work, machine, "its time was over before it was started", elsewhere=False)
+    return await _order(work, machine)
+
+
+async def _all_made(work: Work) -> bool:
+    if work.booking.state == "pending":
+        async with work.store.write() as connection:
+            await work.move(connection, "provisioning")
+        await work.reload()
+    return True
+
+
+async def _order(work: Work, machine: Machine) -> bool:
+    from market import audit
+
+    order = await _as_order(work, machine)
+    booking = work.booking
+    async with work.store.write() as connection:
+        entry = await journal.intend(
+            connection,
+            booking_id=booking.id,
+            step="launch",
+            label=machine.label,
+            attempt=booking.attempts + 1,
+            at=work.now,
+            intent={"offer_id": booking.offer_id, "price_per_hour": booking.price_per_hour, "ends_at": order.ends_at},
+        )
+        await booking_book.change_machine(connection, machine.label, state="launching", created_at=work.now)
+        settle_until = work.now + timedelta(seconds=work.adapter.timeout_seconds + work.adapter.settle_seconds)
+        await booking_book.change(
+            connection,
+            booking.id,
+            runner=work.runner,
+            attempts=booking.attempts + 1,
+            settle_until=settle_until,
+            next_check_at=work.now + timedelta(seconds=LOOK_AGAIN_SECONDS),
+        )
+    await audit.anchor(work.market.settings, work.store)
+    await work.point("launch intended")
+    try:
+        instance = await work.adapter.launch(order)
+    except (ProviderRefused, SlowDown) as refusal:
+        await work.point("launch refused")
+        return await _refused(work, machine, entry, refusal)
+    except (BrokerError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as problem:
+        # An answer nobody can read is as good as none: the machine may be there.
+        log.warning("booking %s: the order's answer is lost (%s)", booking.id, type(problem).__name__)
+        await work.point("launch answer lost")
+        return await _lost(work)
+    await work.point("launched")
+    if not instance.id:
+        return await _lost(work)
+    return await _made(work, machine, instance)
+
+
+async def _as_order(work: Work, machine: Machine) -> Order:
+    from market.instances import Order
+
+    booking = work.booking
+    return Order(
+        label=machine.label,
+        external_id=booking.external_id,
+        region=booking.region,
+        pricing=booking.pricing,  # type: ignore[arg-type]
+        price_per_hour=booking.price_per_hour,
+        currency=booking.currency,
+        ends_at=booking.ends_at,
+        launch=await _launch_of(work),
+    )
+
+
+async def _launch_of(work: Work) -> Launch:
+    from market.sealing import Sealer
+
+    sealed = await booking_book.sealed_launch(work.store, work.booking.id)
+    return read_launch(Sealer.of(work.market.settings).decrypt(sealed or ""))
+
+
+def write_launch(launch: Launch) -> str:
+    """What is to be launched as text, to be encrypted."""
+    from dataclasses import asdict
+
+    return json.dumps(asdict(launch))
+
+
+def read_launch(text: str) -> Launch:
+    """`write_launch` read back."""
+    from market.instances import Launch
+
+    found = json.loads(text)
+    return Launch(
+        **{
+            **found,
+            "ssh_public_keys": tuple(found["ssh_public_keys"]),
+            "environment": tuple((name, value) for name, value in found["environment"]),
+            "ports": tuple(found["ports"]),
+        }
+    )
+
+
+async def _made(work: Work, machine: Machine, instance: Instance) -> bool:
+    """A machine is there and ours. One that is dearer than was agreed is given back at once."""
+    booking, now = work.booking, work.now
+    usd = price_in_usd(instance)
+    dearer = usd is not None and usd > booking.price_per_hour_usd
+    async with work.store.write() as connection:
+        for entry in await journal.unfinished(connection, booking.id):
+            if entry.step == "launch" and entry.label == machine.label:
+                outcome = {"instance_id": instance.id, "price_per_hour_usd": usd}
+                await journal.conclude(connection, entry.id, state="done", at=now, outcome=outcome)
+        await booking_book.change_machine(
+            connection,
+            machine.label,
+            state="booting",
+            provider_instance_id=instance.id,
+            access=access_of(instance),
+            started_at=began(instance, machine, now),
+            provider_ends_at=instance.ends_at,
+            last_seen_at=now,
+        )
+        await booking_book.change(connection, booking.id, runner=work.runner, settle_until=None)
+    await work.point("launch written")
+    await work.reload()
+    if dearer:
+        said = f"the provider charges {usd:f} USD an hour where {booking.price_per_hour_usd:f} was agreed"
+        return await work.end(said, "compensated")
+    return True
+
+
+async def _lost(work: Work) -> bool:
+    """Nobody knows whether there is a machine: from now on we look."""
+    until = work.now + timedelta(seconds=work.adapter.settle_seconds)
+    async with work.store.write() as connection:
+        await booking_book.change(connection, work.booking.id, runner=work.runner, settle_until=until)
+    booking = await work.reload()
+    machine = next(one for one in booking.machines if one.state == "launching")
+    return await look(work, machine)
+
+
+async def look(work: Work, machine: Machine) -> bool:
+    """Find the machine of an order whose answer is missing, by its label."""
+    until = work.booking.settle_until or work.now
+    try:
+        found = sorted(await work.adapter.find_by_label(machine.label), key=lambda one: (one.power == "gone", one.id))
+    except BrokerError as problem:
+        if work.now < until + timedelta(seconds=LOOKING_PATIENCE_SECONDS):
+            return await work.wait(LOOK_AGAIN_SECONDS)
+        return await _cannot_tell(work, str(problem))
+    here = [one for one in found if one.power != "gone"]
+    await work.point("looked")
+    if here:
+        for extra in here[1:]:
+            await _give_back(work, machine, extra)
+        return await _made(work, machine, here[0])
+    if work.now < until:
+        return await work.wait(LOOK_AGAIN_SECONDS)
+    return await _nothing_made(work, machine, "the order's answer was lost and no machine was made", elsewhere=True)
+
+
+async def _give_back(work: Work, machine: Machine, extra: Instance) -> None:
+    """A second machine for one order; the sweep for strays finds it again if this fails."""
+    async with work.store.write() as connection:
+        entry = await journal.intend(
+            connection,
+            booking_id=work.booking.id,
+            step="terminate",
+            label=machine.label,
+            at=work.now,
+            intent={"instance_id": extra.id, "why": "two machines for one order"},
+        )
+    await work.point("duplicate to be ended")
+    state: journal.Ended = "done"
+    try:
+        await work.adapter.terminate(extra.id)
+    except BrokerError:
+        state = "unknown"
+    async with work.store.write() as connection:
+        await journal.conclude(connection, entry, state=state, at=work.now)
+        facts = {"instance_id": extra.id, "ended": state == "done"}
+        await announce(connection, work.booking, "booking.duplicate", work.now, facts)
+
+
+async def _cannot_tell(work: Work, why: str) -> bool:
+    async with work.store.write() as connection:
+        reason = f"cannot tell whether a machine was made: {why}"
+        await work.move(connection, "stuck", reason, closes_as="compensated")
+    await work.reload()
+    return await work.wait(ending.STUCK_AGAIN_SECONDS)
+
+
+async def _refused(work: Work, machine: Machine, entry: int, refusal: BrokerError) -> bool:
+    """The provider said no: nothing was made, so another offer may be tried."""
+    async with work.store.write() as connection:
+        outcome = {"error": type(refusal).__name__, "message": refusal.message}
+        await journal.conclude(connection, entry, state="refused", at=work.now, outcome=outcome)
+    if isinstance(refusal, SlowDown) and work.booking.attempts < MOST_SLOW_DOWNS:
+        seconds = refusal.details.get("retry_after_seconds")
+        async with work.store.write() as connection:
+            await booking_book.change_machine(connection, machine.label, state="planned")
+        return await work.wait(min(float(seconds), 10.0) if isinstance(seconds, int | float) else 2.0)
+    if isinstance(refusal, NoCapacity):
+        await _note_refusal(work, refusal)
+    return await _nothing_made(work, machine, refusal.message, elsewhere=True)
+
+
+async def _note_refusal(work: Work, refusal: BrokerError) -> None:
+    """Listed and not to be had: the ranking hears of it."""
+    from market import availability
+
+    booking = work.booking
+    async with work.store.write() as connection:
+        await availability.refused(
+            connection,
+            offer_id=booking.offer_id,
+            provider=booking.provider,
+            region=booking.region,
+            gpu=booking.gpu,
+            reason=type(refusal).__name__,
+            at=work.now,
+        )
+
+
+async def _nothing_made(work: Work, machine: Machine, reason: str, *, elsewhere: bool) -> bool:
+    """One machine cannot be had: the next offer of the plan, or all of it is given back."""
+    async with work.store.write() as connection:
+        for entry in await journal.unfinished(connection, work.booking.id):
+            if entry.step == "launch" and entry.label == machine.label:
+                outcome = {"found": 0, "reason": reason}
+                await journal.conclude(connection, entry.id, state="unknown", at=work.now, outcome=outcome)
+        await booking_book.change_machine(connection, machine.label, state="failed", reason=reason, ended_at=work.now)
+    booking = await work.reload()
+    await work.point("machine failed")
+    if booking.state != "pending":
+        return True  # a machine that was to be added; the others go on
+    if any(one.provider_instance_id for one in work.live()):
+        return await work.end(f"not all machines could be had: {reason}", "compensated")
+    if elsewhere and len(booking.plan) > 1:
+        return await _next_leg(work, reason)
+    return await ending.close(work, "failed", reason)
+
+
+async def _next_leg(work: Work, reason: str) -> bool:
+    """The next offer of the plan, within what the mandate already holds."""
+    booking = work.booking
+    plan = booking.plan[1:]
+    leg = plan[0]
+    ordinal = max(one.ordinal for one in booking.machines)
+    fresh = [
+        Machine(
+            label=label_of(booking.id, ordinal + number),
+            booking_id=booking.id,
+            ordinal=ordinal + number,
+            state="planned",
+            created_at=work.now,
+        )
+        for number in range(1, booking.instance_count + 1)
+    ]
+    async with work.store.write() as connection:
+        for one in work.live():
+            await booking_book.change_machine(connection, one.label, state="failed", reason=reason, ended_at=work.now)
+        await booking_book.add_machines(connection, fresh)
+        await booking_book.change(
+            connection, booking.id, runner=work.runner, plan=plan, settle_until=None, **of_leg(leg)
+        )
+        facts = {"instead_of": booking.offer_id, "offer": leg["offer_id"], "reason": reason}
+        await announce(connection, booking, "booking.failover", work.now, facts)
+    await work.point("next offer chosen")
+    await work.reload()
+    return True
+
+
+def of_leg(leg: Any) -> dict[str, Any]:
+    """The columns of a booking that its present leg says."""
+    texts = {name: leg[name] for name in ("provider", "offer_id", "external_id", "region", "pricing", "currency")}
+    amounts = ("price_per_hour", "price_per_hour_usd", "storage_per_hour_usd")
+    return {
+        **texts,
+        "gpu": leg["gpu"],
+        "gpu_count": leg["gpu_count"],
+        **{name: Decimal(leg[name]) for name in amounts},
+    }
+
+
+def fresh_booking_id() -> str:
+    """Twelve letters and digits: safe in every provider's label."""
+    import base64
+
+    return base64.b32encode(secrets.token_bytes(8)).decode().lower().rstrip("=")[:12]
+
+
+def first_machines(booking: Booking) -> Booking:
+    """The booking with its machines planned."""
+    machines = tuple(
+        Machine(
+            label=label_of(booking.id, number),
+            booking_id=booking.id,
+            ordinal=number,
+            state="planned",
+            created_at=booking.created_at,
+        )
+        for number in range(1, booking.instance_count + 1)
+    )
+    return replace(booking, machines=machines)
