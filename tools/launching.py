@@ -18,7 +18,7 @@ from market import booking_book, journal
 from market.bookings import Booking, Machine, label_of
 from market.errors import BrokerError, NoCapacity, ProviderRefused, SlowDown
 from tools import ending
-from tools.work import Work, announce, began, access_of, log, price_in_usd
+from tools.work import Work, access_of, announce, began, log, price_in_usd
 
 if TYPE_CHECKING:
     from market.instances import Instance, Launch, Order

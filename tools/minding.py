@@ -9,7 +9,7 @@ from market import booking_book, usage
 from market.bookings import Machine
 from market.errors import BrokerError
 from tools import changes
-from tools.work import Work, announce, began, access_of
+from tools.work import Work, access_of, announce, began
 
 if TYPE_CHECKING:
     from market.instances import Instance
