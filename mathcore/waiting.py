@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mathcore.backtest import CONTENDERS, MENU, SEASONAL_CONTENDERS, Method, past_origins, replayed
 from mathcore.forecast import FEWEST_WINDOWS, KEPT, MOST_STEPS, Forecast, forecast
-from mathcore.intervals import ENOUGH, local_sizes
+from mathcore.intervals import ENOUGH, bearing, weighted_quantiles
 from mathcore.series import Prices, positive_prices
 
 NO_DIFFERENCE = 0.005
@@ -61,12 +61,12 @@ def buy_or_wait(
     """Compare buying at the last price with buying after each number of steps, for a job of `duration_steps`.
 
     The price paid is the mean over the job from its start. What may come is the forecast times the ratios of price to
-    forecast seen at past moments at that distance, scaled to how much the price moves now and held within the 95 %
-    interval; fewer than six windows apart give no probabilities but the interval's own, by its 80 % width. The
-    cost of waiting, in the price's unit, is taken off the saving. Wait is advised where the expected saving is above
-    0.5 % and dearer no likelier than 40 %; where a whole distribution lies within 0.5 % there is no difference. It is
-    an expectation over past behaviour, no promise. Raises ValueError for prices that are none, no waits, a wait or
-    duration below 1 or beyond 1,000 steps in all, a cost below zero.
+    forecast seen at past moments at that distance, scaled to how much the price moves now, weighted as in
+    `mathcore.intervals` and held within the 95 % interval; fewer than six windows apart give no probabilities but the
+    interval's own, by its 80 % width. The cost of waiting, in the price's unit, is taken off the saving. Wait is
+    advised where the expected saving is above 0.5 % and dearer no likelier than 40 %; where a whole distribution lies
+    within 0.5 % there is no difference. It is an expectation over past behaviour, no promise. Raises ValueError for
+    prices that are none, no waits, a wait or duration below 1 or beyond 1,000 steps in all, a cost below zero.
     """
     values = positive_prices(prices)[-KEPT:]
     if not waits or min(waits) < 1 or duration_steps < 1:
@@ -91,8 +91,7 @@ class _Surprises:
         used = season if season and values.size >= 3 * season else 0
         origins = past_origins(values.size, max(10, 2 * used))
         self._replay = replayed(values, _method_of(found), origins, horizon, used)
-        sizes = local_sizes(values)
-        self._weights = sizes[-1] / sizes[origins] if origins.size else np.zeros(0)
+        self._bearing = bearing(values, origins)
         self._spacing = float(np.median(np.diff(origins))) if origins.size > 1 else 1.0
 
     def wait(self, steps: int, duration: int, cost: float) -> Wait:
@@ -102,11 +101,11 @@ class _Surprises:
         said = float(np.mean(self._found.values[window]))
         half80 = float(np.log(self._found.high80[steps - 1] / self._found.values[steps - 1]))
         half95 = float(np.log(self._found.high95[steps - 1] / self._found.values[steps - 1]))
-        logs, seen = self._logs(window, half80, half95)
-        outcomes = said * np.exp(logs)
-        low, high = np.quantile(outcomes, (0.1, 0.9))
+        logs, weights, seen = self._logs(window, half80, half95)
+        outcomes, shares = said * np.exp(logs), weights / weights.sum()
+        low, high = weighted_quantiles(outcomes[:, None], shares[:, None], (0.1, 0.9))[:, 0]
         extra = cost * steps
-        expected = float(outcomes.mean())
+        expected = float(outcomes @ shares)
         saving = now - expected - extra
         dearer, cheaper = (outcomes + extra) / now - 1 > NO_DIFFERENCE, (outcomes + extra) / now - 1 < -NO_DIFFERENCE
         return Wait(
@@ -116,22 +115,25 @@ class _Surprises:
             saving_per_hour=saving,
             saving_low=(now - float(high) - extra) / now,
             saving_high=(now - float(low) - extra) / now,
-            probability_cheaper=float(cheaper.mean()),
-            probability_dearer=float(dearer.mean()),
+            probability_cheaper=float(shares[cheaper].sum()),
+            probability_dearer=float(shares[dearer].sum()),
             surprises=seen,
         )
 
-    def _logs(self, window: slice, half80: float, half95: float) -> tuple[NDArray[np.float64], int]:
+    def _logs(
+        self, window: slice, half80: float, half95: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+        """Surprises at the end of the window, their weights, and how many were seen."""
         replay = self._replay
         if replay.origins.size:
             known = ~np.isnan(replay.actual[:, window.stop - 1])
             actual, said = replay.actual[known, window].mean(axis=1), replay.paths[known, window].mean(axis=1)
-            logs = np.log(actual / said) * self._weights[known]
+            logs = np.log(actual / said) * self._bearing.relative[known]
             if logs.size >= FEWEST_WINDOWS and logs.size * self._spacing / window.stop >= ENOUGH:
-                return np.clip(logs, -half95, half95), int(logs.size)
+                return np.clip(logs, -half95, half95), self._bearing.weights[known], int(logs.size)
         # Too little was seen: equally likely both ways, as wide as the interval says.
         spread = half80 * np.array([-1.6, -1.0, -0.7, -0.4, -0.1, 0.1, 0.4, 0.7, 1.0, 1.6])
-        return np.clip(spread, -half95, half95), 0
+        return np.clip(spread, -half95, half95), np.ones(spread.size), 0
 
 
 def _method_of(found: Forecast) -> Method:
