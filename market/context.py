@@ -79,6 +79,8 @@ class Market:
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
         self.connect = connect
+        self.sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+        """How this process waits; tests move their clock instead."""
         self.kept: dict[str, Closable] = {}
         self._seed = seed
         self._version_check_seconds = version_check_seconds

@@ -15,6 +15,7 @@ _TAKE = text(
     "WHERE leases.holder = excluded.holder OR leases.expires_at <= :now "
     "RETURNING holder"
 )
+_HELD = text("SELECT 1 FROM leases WHERE name = :name AND expires_at > :now")
 _RELEASE = text("DELETE FROM leases WHERE name = :name AND holder = :holder")
 
 
@@ -23,6 +24,12 @@ async def take(store: Store, name: str, holder: str, ttl: timedelta, now: dateti
     values = {"name": name, "holder": holder, "expires_at": to_micros(now + ttl), "now": to_micros(now)}
     async with store.write() as connection:
         return (await connection.execute(_TAKE, values)).first() is not None
+
+
+async def held(store: Store, name: str, now: datetime) -> bool:
+    """Whether somebody holds it now."""
+    async with store.read() as connection:
+        return (await connection.execute(_HELD, {"name": name, "now": to_micros(now)})).first() is not None
 
 
 async def release(store: Store, name: str, holder: str) -> None:

@@ -44,6 +44,14 @@ class Fulfilment:
         self._runner = runner or secrets.token_hex(8)
         self._point = point
 
+    @property
+    def runner(self) -> str:
+        """The name under which this process holds bookings."""
+        return self._runner
+
+    async def aclose(self) -> None:
+        """Nothing is kept open between two calls."""
+
     async def advance(self, booking_id: str) -> Booking | None:
         """Do for one booking what can be done now; the booking as it stands then.
 
@@ -113,6 +121,14 @@ class Fulfilment:
                 return
             booking = work.booking
         log.error("booking %s does not come to rest", booking_id)
+
+
+def hands(market: Market) -> Fulfilment:
+    """The one Fulfilment of this process."""
+    found = market.kept.get("fulfilment")
+    if not isinstance(found, Fulfilment):
+        found = market.kept["fulfilment"] = Fulfilment(market)
+    return found
 
 
 async def _step(work: Work) -> bool:
