@@ -39,9 +39,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from market.context import Context, Market
-from market.errors import BrokerError, ValidationFailed
+from market.errors import ApprovalRequired, BrokerError, ValidationFailed
 from market.settings import Settings
-from server import mcp_prompts, mcp_resources, mcp_tools
+from server import mcp_prompts, mcp_questions, mcp_resources, mcp_tools
 from server.version import product_version
 
 log = logging.getLogger("gpubroker")
@@ -107,7 +107,11 @@ class MarketDoor(MCPServer[Any]):
         """Pass a call to its capability; a refusal comes back as words the model can act on."""
         if any(tool.name == name for tool in await super().list_tools()):
             return await super().call_tool(name, arguments, context)
-        return await mcp_tools.called(self._offered, name, arguments, self._call(context))
+
+        async def ask(need: ApprovalRequired) -> InputRequiredResult | bool | None:
+            return await mcp_questions.ask(need, context)
+
+        return await mcp_tools.called(self._offered, name, arguments, self._call(context), ask)
 
     async def list_resources(self) -> list[Resource]:
         """The two lists that say which names the templates take."""
@@ -147,7 +151,7 @@ class MarketDoor(MCPServer[Any]):
         """What the gate is told about a call: the market, the caller, and where progress goes."""
         if context is None:
             return Context(self._market)
-        return Context(self._market, progress=context.report_progress)
+        return Context(self._market, progress=context.report_progress, answers=mcp_questions.answers(context))
 
 
 async def contained(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:

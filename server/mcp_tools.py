@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from mcp.types import CallToolResult, TextContent, Tool, ToolAnnotations
+from mcp.types import CallToolResult, InputRequiredResult, TextContent, Tool, ToolAnnotations
 
 from market.context import Context
-from market.errors import BrokerError, NotAllowed, NotFound, ValidationFailed
+from market.errors import ApprovalRequired, BrokerError, NotAllowed, NotFound, ValidationFailed
 from server.compact_schema import request_schema, result_schema
 from tools.capability import Capability, Result, capabilities
 
@@ -89,10 +89,24 @@ def _as_tool(name: str) -> Tool:
     )
 
 
-async def called(offered: Offered, name: str, arguments: dict[str, Any], ctx: Context) -> CallToolResult:
-    """Run the tool through the gate with the arguments as they came."""
+Ask = Callable[[ApprovalRequired], Awaitable[InputRequiredResult | bool | None]]
+
+
+async def called(
+    offered: Offered, name: str, arguments: dict[str, Any], ctx: Context, ask: Ask
+) -> CallToolResult | InputRequiredResult:
+    """Run the tool through the gate with the arguments as they came; `ask` puts a question to a person."""
     try:
-        return shown(await offered.pick(name).call(ctx, arguments))
+        tool = offered.pick(name)
+        try:
+            return shown(await tool.call(ctx, arguments))
+        except ApprovalRequired as need:
+            answer = await ask(need)
+            if isinstance(answer, InputRequiredResult):
+                return answer
+            if answer is None:
+                raise
+            return shown(await tool.call(replace(ctx, answers={need.approval_id: answer}), arguments))
     except BrokerError as refusal:
         return refused(refusal)
 
