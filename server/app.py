@@ -20,6 +20,7 @@ from market.context import Market, opened
 from market.errors import BrokerError, ValidationFailed
 from market.settings import Settings
 from server import rest
+from server.bearer_keys import BearerKeys
 from server.local_guard import LOOPBACK_NAMES, LocalGuard
 from server.version import product_version
 
@@ -108,7 +109,7 @@ def http_app(settings: Settings, market: Market) -> ASGIApp:
         exception_handlers={404: rest.not_routed, 405: rest.not_routed, 500: rest.failed},
         lifespan=lifespan,
     )
-    return LocalGuard(app)
+    return LocalGuard(BearerKeys(app, market))
 
 
 def _tell_failure(background: asyncio.Task[None]) -> None:

@@ -231,6 +231,7 @@ async def _called(settings: Settings, name: str, arguments: dict[str, Any]) -> A
     """A tool's result for the local owner. Raises NotFound with the nearest name for one that does not exist."""
     from market.context import Context
     from market.errors import NotFound
+    from server.callers import local_caller
     from tools.capability import capabilities
     from tools.search import near
 
@@ -244,7 +245,7 @@ async def _called(settings: Settings, name: str, arguments: dict[str, Any]) -> A
         )
     market: Market
     async with _market(settings) as market:
-        return await tools[name].call(Context(market), arguments)
+        return await tools[name].call(Context(market, await local_caller(market)), arguments)
 
 
 def _named(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:

@@ -18,8 +18,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from market.context import LOCAL_OWNER, Context, Market
+from market.context import Context, Market
 from market.errors import BrokerError, InternalFault, NotFound, TooLarge, ValidationFailed
+from server.callers import caller_in
 from tools.capability import Capability, capabilities
 
 log = logging.getLogger("gpubroker")
@@ -67,7 +68,7 @@ class _Endpoint:
             return not_allowed(request, sorted(self._items))
         try:
             arguments = await _arguments(request, item)
-            result = await item.call(Context(self._market, LOCAL_OWNER, trace_id), arguments)
+            result = await item.call(Context(self._market, caller_in(request.scope), trace_id), arguments)
         except BrokerError as refusal:
             return refused(refusal, trace_id)
         return Response(result.model_dump_json(exclude_none=True), headers={"X-Trace-Id": trace_id}, media_type=JSON)
@@ -81,6 +82,9 @@ async def _arguments(request: Request, item: Capability[Any, Any]) -> dict[str, 
     arguments: dict[str, Any] = {name: values[0] if len(values) == 1 else values for name, values in given.items()}
     if request.method in ("POST", "PUT"):
         arguments |= await _body(request)
+    key = request.headers.get("idempotency-key")
+    if key is not None and "idempotency_key" in item.request.model_fields:
+        arguments.setdefault("idempotency_key", key)
     if "page" in item.request.model_fields and not arguments.keys() & {"cursor", "page", "limit"}:
         arguments["page"] = 1
     return arguments | request.path_params
