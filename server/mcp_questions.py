@@ -52,7 +52,7 @@ async def ask(need: ApprovalRequired, context: CallContext[Any, Any] | None) -> 
     able = context.client_capabilities
     if able is None or able.elicitation is None:
         return None
-    if context.protocol_version >= SINCE:
+    if (context.protocol_version or "") >= SINCE:
         form = ElicitRequestFormParams(message=need.question, requested_schema=_SCHEMA)
         return InputRequiredResult(
             input_requests={need.approval_id: ElicitRequest(params=form)}, request_state=need.approval_id

@@ -43,8 +43,9 @@ async def test_every_capability_for_tools_is_listed_with_hints_and_both_schemas(
         assert tool.description
         assert tool.output_schema
         assert tool.annotations is not None
-        assert tool.annotations.read_only_hint is True
-        assert tool.annotations.open_world_hint is False
+        declared = capabilities()[tool.name]
+        assert tool.annotations.read_only_hint is (declared.effect == "read")
+        assert tool.annotations.open_world_hint is declared.open_world
         assert tool.input_schema["additionalProperties"] is False
         assert '"title"' not in json.dumps(tool.input_schema["properties"])
 
