@@ -18,12 +18,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mathcore.figures import LARGEST, above_zero, numbers
+
 Floats = NDArray[np.float64]
 Reals = NDArray[Any]
 Whole = NDArray[np.intp]
 Solver = Literal["exact", "fast"]
 
 GRADIENT_STEPS = 3
+MOST_CONFIDENCE = 1e15
+"""Above it the fast solver's squares would leave the range of float32."""
 BLOCK_BYTES = 1 << 20
 """Rows are solved together as long as their factors stay in the processor's cache."""
 
@@ -88,6 +92,7 @@ def factorise(
     """
     _settings(factors, regularization, alpha, iterations, tolerance, solver)
     table = _table(interactions)
+    _refuse_above(float(table.data.max()), alpha)
     kind = np.dtype(np.float64 if solver == "exact" else np.float32)
     users, items = _start(start, table.shape, factors, seed, kind)
     by_user = _blocks(table, alpha, factors, kind)
@@ -277,7 +282,7 @@ def _table(interactions: Any) -> Any:
 
     try:
         table: Any = csr_array(interactions, dtype=np.float64, copy=True)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError("interactions must be a matrix of numbers, every row as long as the others") from error
     if table.ndim != 2 or 0 in table.shape:
         raise ValueError("interactions must be a matrix of at least one user and one item")
@@ -295,13 +300,21 @@ def _settings(
 ) -> None:
     if factors < 1 or iterations < 1:
         raise ValueError(f"factors ({factors}) and iterations ({iterations}) must be at least 1")
-    for name, value in (("regularization", regularization), ("alpha", alpha)):
-        if not (np.isfinite(value) and value > 0):
-            raise ValueError(f"{name} must be a finite number above zero, not {value}")
+    above_zero(regularization=regularization, alpha=alpha)
+    if regularization > MOST_CONFIDENCE:
+        raise ValueError(f"regularization must be at most {MOST_CONFIDENCE:g}, not {regularization:g}")
     if not 0 <= tolerance < 1:
         raise ValueError(f"tolerance must be at least 0 and below 1, not {tolerance}")
     if solver not in ("exact", "fast"):
         raise ValueError(f"solver must be 'exact' or 'fast', not {solver!r}")
+
+
+def _refuse_above(strongest: float, alpha: float) -> None:
+    if strongest > min(MOST_CONFIDENCE / alpha, LARGEST):
+        raise ValueError(
+            f"alpha times a strength must be at most {MOST_CONFIDENCE:g}, but they are {alpha:g} and {strongest:g}: "
+            "state strengths in a larger unit"
+        )
 
 
 def _start(
@@ -324,11 +337,13 @@ def _fitting(users: Reals, items: Reals, shape: tuple[int, int]) -> None:
 
 
 def _history(model: Factors, items: Sequence[int], strengths: Sequence[float]) -> tuple[Whole, Floats]:
-    at, strong = np.asarray(items, dtype=np.intp), np.asarray(strengths, dtype=np.float64)
+    at, strong = np.asarray(items, dtype=np.intp), numbers(strengths, "strengths")
     if at.ndim != 1 or at.shape != strong.shape:
         raise ValueError(f"{at.size} items and {strong.size} strengths do not match")
     if ((at < 0) | (at >= len(model.items))).any() or np.unique(at).size != at.size:
         raise ValueError(f"items must be different numbers from 0 to {len(model.items) - 1}")
     if not np.isfinite(strong).all() or (strong <= 0).any():
         raise ValueError("every strength of a history must be a finite number above zero")
+    if strong.size:
+        _refuse_above(float(strong.max()), model.alpha)
     return at, strong

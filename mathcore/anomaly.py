@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mathcore.figures import numbers
 from mathcore.isolation import isolation_scores
 from mathcore.series import Prices, positive_prices
 
@@ -95,10 +96,12 @@ def extreme_studentized(prices: Prices, most: int, significance: float = 0.05) -
     """
     from scipy.special import stdtrit
 
-    values = np.asarray(prices, dtype=np.float64)
+    values = numbers(prices, "the values")
     n = values.size
     if values.ndim != 1 or n < 3 or not np.isfinite(values).all():
         raise ValueError("the values must be at least three finite numbers")
+    # By a power of two, which is exact: squares of huge values would overflow, and of tiny ones vanish.
+    values = np.ldexp(values, -np.frexp(np.abs(values).max())[1])
     if not 1 <= most <= n - 2:
         raise ValueError(f"most must be from 1 to {n - 2} for {n} values, not {most}")
     left = np.arange(n)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf
 from typing import Literal, NamedTuple
+
+from mathcore.figures import above_zero
 
 PriceRule = Literal["highest_rejected", "lowest_accepted"]
 
@@ -84,13 +86,12 @@ def surge_price(base_price: float, utilisation: float) -> float:
 
     Raises ValueError for a base price that is not above zero or numbers that are not finite.
     """
-    if not (isfinite(base_price) and base_price > 0):
-        raise ValueError(f"base_price must be a finite number above zero, not {base_price}")
-    if not isfinite(utilisation):
+    above_zero(base_price=base_price)
+    if not -inf < utilisation < inf:
         raise ValueError(f"utilisation must be a finite number, not {utilisation}")
     share = min(1.0, max(0.0, utilisation))
     price = base_price * (1.0 + SURGE * share * share)
-    if not isfinite(price):
+    if price == inf:
         raise ValueError(f"base_price is too large: {base_price}")
     return price
 

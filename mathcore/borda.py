@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mathcore.decision import TIE_DECIMALS, Places
+from mathcore.figures import numbers
 from mathcore.scaling import Floats, finite_matrix
+
+MOST_BALLOTS = 1e12
+"""More ballots than anybody has; beyond, points of single places would be lost in the sum."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,11 +34,13 @@ def borda(places: ArrayLike, ballots: Sequence[int] | None = None) -> Count:
     O(r·n·log n) for r rankings.
     """
     matrix = finite_matrix(places)
-    counts = np.ones(matrix.shape[0]) if ballots is None else np.asarray(ballots, dtype=np.float64)
+    counts = np.ones(matrix.shape[0]) if ballots is None else numbers(ballots, "ballots")
     if counts.shape != (matrix.shape[0],):
         raise ValueError(f"{matrix.shape[0]} rankings and {counts.size} ballots do not match")
     if not np.isfinite(counts).all() or (counts < 0).any() or not (counts > 0).any():
         raise ValueError("ballots must be finite, not negative, and not all zero")
+    if counts.max() > MOST_BALLOTS:
+        raise ValueError(f"ballots must be at most {MOST_BALLOTS:g}, not {counts.max():g}")
     points = np.zeros(matrix.shape[1])
     for ranking, count in zip(matrix, counts, strict=True):
         points += count * _points(ranking)

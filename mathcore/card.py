@@ -7,7 +7,8 @@ half of its cards.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
+
+from mathcore.figures import physical
 
 TOLERANCE = 0.05
 _DOUBLED_FP8 = frozenset({"Hopper", "Ada Lovelace", "Blackwell", "CDNA3"})
@@ -33,8 +34,8 @@ class Card:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
-            if value is not None and not (isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be a finite number above zero")
+            if value is not None:
+                physical(**{name: value})
 
     @property
     def bandwidth_bytes(self) -> float:

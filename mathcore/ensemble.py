@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mathcore.figures import numbers
+
 Floats = NDArray[np.float64]
 Scores = Sequence[float | None]
 
@@ -95,7 +97,7 @@ def ensemble(
 def _agreed(weights: Mapping[str, float], names: tuple[str, ...]) -> Floats:
     if set(weights) != set(names):
         raise ValueError(f"weights must be of {', '.join(names)}, not of {', '.join(sorted(weights)) or 'nothing'}")
-    shares = np.array([weights[name] for name in names], dtype=np.float64)
+    shares = numbers([weights[name] for name in names], "weights")
     if not np.isfinite(shares).all() or (shares < 0).any() or not (shares > 0).any():
         raise ValueError("weights must be finite, not negative, and not all zero")
     shares = shares / shares.max()
@@ -113,7 +115,7 @@ def _opinion(name: str, scores: Scores | None, size: int) -> Floats:
     """A part's scores in [0, 1], NaN where it has none."""
     if scores is None:
         return np.full(size, np.nan)
-    if any(score is not None and not np.isfinite(score) for score in scores):
+    if not np.isfinite(numbers([score for score in scores if score is not None], f"scores of {name}")).all():
         raise ValueError(f"every score of {name} must be a finite number, or None where there is none")
     values = np.array([np.nan if score is None else score for score in scores], dtype=np.float64)
     if name == "collaborative":

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mathcore.decision import Decision, Places
+from mathcore.figures import numbers
 from mathcore.scaling import Floats, Scaling, finite_matrix
 from mathcore.scoring import wsm
 from mathcore.topsis import Separation, topsis
@@ -22,6 +23,7 @@ from mathcore.topsis import Separation, topsis
 MOST_CRITERIA = 12
 """Every subset of the criteria is scored: 2^m of them for each alternative."""
 MOST_EXPLAINED = 1_000
+_LARGEST_PART = 1e300
 
 Score = Callable[[Floats], Floats]
 """From profiles, criteria × k, to their k scores."""
@@ -51,7 +53,7 @@ def shapley(score: Score, profiles: ArrayLike, reference: ArrayLike) -> Floats:
     """
     matrix = finite_matrix(profiles)
     criteria, alternatives = matrix.shape
-    base = finite_matrix(np.atleast_2d(np.asarray(reference, dtype=np.float64)))[0]
+    base = finite_matrix(np.atleast_2d(numbers(reference, "the reference")))[0]
     if base.size != criteria:
         raise ValueError(f"profiles of {criteria} criteria and a reference of {base.size} do not match")
     if criteria > MOST_CRITERIA:
@@ -116,6 +118,8 @@ def explain_wsm(
     winner = int(found.order[0])
     chosen = _chosen(alternatives, decision.matrix.shape[1])
     weighted = found.parts * decision.shares[:, None]
+    if np.abs(weighted).max() > _LARGEST_PART:
+        raise ValueError("differences of these values overflow: state the criteria in larger units, or scale them")
     return Explanation(
         chosen,
         winner,
@@ -128,7 +132,10 @@ def explain_wsm(
 def _chosen(alternatives: Sequence[int] | None, size: int) -> Places:
     if alternatives is None:
         return np.arange(size)
-    chosen = np.asarray(alternatives, dtype=np.intp)
+    try:
+        chosen = np.asarray(alternatives, dtype=np.intp)
+    except OverflowError:
+        chosen = np.array([-1])
     if chosen.ndim != 1 or chosen.size == 0 or chosen.min() < 0 or chosen.max() >= size:
         raise ValueError(f"alternatives to explain must be among 0 … {size - 1}, not {list(alternatives)}")
     return chosen

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mathcore.figures import above_zero, numbers
 from mathcore.series import Prices, positive_prices
 
 LONGEST = 1_000_000
@@ -34,11 +35,10 @@ def regular_grid(times: Prices, prices: Prices, step: float, until: float | None
     start and more than `LONGEST` points.
     """
     values = positive_prices(prices)
-    moments = np.asarray(times, dtype=np.float64)
+    moments = numbers(times, "times")
     if moments.shape != values.shape or not np.isfinite(moments).all():
         raise ValueError(f"times must be {values.size} finite numbers, one for each price")
-    if not (np.isfinite(step) and step > 0):
-        raise ValueError(f"step must be above zero, not {step}")
+    above_zero(step=step)
     order = np.argsort(moments, kind="stable")
     sorted_moments = moments[order]
     end = sorted_moments[-1] if until is None else until

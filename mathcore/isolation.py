@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mathcore.figures import numbers
+
 EULER = 0.5772156649015329
 MOST_ROWS = 1_000_000
 
@@ -31,7 +33,7 @@ def isolation_scores(rows: ArrayLike, trees: int = 100, sample: int = 256, seed:
     where they lie, so scale them as you mean them. O(trees·(ψ log ψ + n log ψ)). Equal rows have the score 0.5.
     Raises ValueError unless the matrix is finite, has at least two rows and at most 1,000,000.
     """
-    matrix = np.asarray(rows, dtype=np.float64)
+    matrix = numbers(rows, "rows")
     if matrix.ndim != 2 or matrix.shape[0] < 2 or matrix.shape[1] < 1 or not np.isfinite(matrix).all():
         raise ValueError("rows must be a matrix of finite numbers with at least two rows")
     if matrix.shape[0] > MOST_ROWS:
@@ -49,7 +51,8 @@ def grown(matrix: NDArray[np.float64], trees: int, size: int, dice: np.random.Ge
     """Grow all trees level by level, each on `size` rows drawn without replacement, to the height log2(size)."""
     height = max(1, int(np.ceil(np.log2(size))))
     nodes = 2 ** (height + 1) - 1
-    drawn = np.argsort(dice.random((trees, matrix.shape[0])), axis=1)[:, :size]
+    # Tree by tree: of many rows the lots of all trees would take more memory than the rows.
+    drawn = np.array([np.argsort(dice.random(matrix.shape[0]))[:size] for _ in range(trees)])
     flat = matrix[drawn.ravel()]
     place = np.repeat(np.arange(trees) * nodes, size)
     feature = np.full(trees * nodes, -1)

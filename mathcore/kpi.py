@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Literal
+
+from mathcore.figures import above_zero, not_negative
 
 Basis = Literal["measured", "estimated", "unknown"]
 Precision = Literal["fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp4"]
@@ -106,13 +107,13 @@ class Efficiency:
 
 def measured(value: float, source: str) -> Figure:
     """A figure somebody measured or published as such. Raises ValueError unless it is finite and not negative."""
-    _at_least_zero(value=value)
+    not_negative(value=value)
     return Figure(value, value, value, "measured", source)
 
 
 def estimated(low: float, value: float, high: float, source: str) -> Figure:
     """A figure known to lie within an interval. Raises ValueError unless 0 ≤ low ≤ value ≤ high, all finite."""
-    _at_least_zero(low=low, value=value, high=high)
+    not_negative(low=low, value=value, high=high)
     if not low <= value <= high:
         raise ValueError(f"the estimate {value} must lie within {low} and {high}")
     return Figure(value, low, high, "estimated", source)
@@ -129,14 +130,14 @@ def cost_per_token(price_per_hour: float, tokens_per_second: Figure) -> TokenCos
     The rate is that of what the price buys, all of its GPUs together. Raises ValueError unless price and rate are
     finite and above zero. O(1).
     """
-    _above_zero(price_per_hour=price_per_hour)
+    above_zero(price_per_hour=price_per_hour)
     assumed = (FULL_HOUR, WHOLE_INSTANCE, _told("tokens_per_second", tokens_per_second))
     rate, slow, fast = tokens_per_second.value, tokens_per_second.low, tokens_per_second.high
     if rate is None or slow is None or fast is None:
         return TokenCost(None, None, None, None, None, "unknown", 0.0, assumed)
-    _above_zero(tokens_per_second=rate, slowest_tokens_per_second=slow)
+    above_zero(tokens_per_second=rate, slowest_tokens_per_second=slow)
     cost, high, low = (price_per_hour / (each * 3600) for each in (rate, slow, fast))
-    _above_zero(dearest_million_tokens=high * 1e6, cheapest_million_tokens=low * 1e6)
+    above_zero(dearest_million_tokens=high * 1e6, cheapest_million_tokens=low * 1e6)
     return TokenCost(
         cost_per_token=cost,
         cost_per_million_tokens=round(cost * 1e6, 4),
@@ -157,17 +158,17 @@ def cost_per_gflop(
     `dense_tflops`: peak of one GPU at this precision without sparsity. Raises ValueError for an unknown precision, and
     unless price and peak are finite and above zero. O(1).
     """
-    _above_zero(price_per_hour=price_per_hour, gpu_count=gpu_count)
+    above_zero(price_per_hour=price_per_hour, gpu_count=gpu_count)
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
     assumed = (PEAK, f"dense {precision}, no sparsity, {gpu_count} GPU", _told("dense_tflops", dense_tflops))
     peak = dense_tflops.value
     if peak is None:
         return ComputeCost(None, None, None, precision, "unknown", 0.0, assumed)
-    _above_zero(dense_tflops=peak)
+    above_zero(dense_tflops=peak)
     tflops = peak * gpu_count
     costs = price_per_hour / (tflops * 1000), price_per_hour / tflops
-    _above_zero(cost_per_tflop_hour=costs[1])
+    above_zero(cost_per_tflop_hour=costs[1])
     return ComputeCost(*costs, peak, precision, dense_tflops.basis, dense_tflops.confidence, assumed)
 
 
@@ -180,7 +181,7 @@ def reference_set(name: str, prices_per_hour: Sequence[float], performances: Seq
     if len(prices_per_hour) != len(performances) or not len(performances):
         raise ValueError(f"{len(prices_per_hour)} prices and {len(performances)} performances do not make a set")
     for at, (price, performance) in enumerate(zip(prices_per_hour, performances, strict=True)):
-        _above_zero(**{f"price_per_hour of offer {at}": price, f"performance of offer {at}": performance})
+        above_zero(**{f"price_per_hour of offer {at}": price, f"performance of offer {at}": performance})
     return Reference(name, len(performances), min(prices_per_hour), max(performances), unit)
 
 
@@ -194,7 +195,7 @@ def efficiency_score(
     goes to the others in proportion, and `assumed` says so. Confidence: the confidence of the parts, by agreed weight.
     Raises ValueError for a price or performance not above zero, or a share above 1. O(1).
     """
-    _above_zero(price_per_hour=price_per_hour)
+    above_zero(price_per_hour=price_per_hour)
     price = measured(price_per_hour, "the price given")
     figures = {"performance": performance, "price": price, "availability": availability, "reliability": reliability}
     scores: dict[str, float | None] = {name: figure.value for name, figure in figures.items()}
@@ -202,7 +203,7 @@ def efficiency_score(
         if (scores[name] or 0.0) > 1.0:
             raise ValueError(f"{name} must be a share from 0 to 1, not {scores[name]}")
     if performance.value is not None:
-        _above_zero(performance=performance.value)
+        above_zero(performance=performance.value)
         scores["performance"] = min(1.0, performance.value / reference.highest_performance)
     scores["price"] = min(1.0, reference.lowest_price_per_hour / price_per_hour)
     known = sum(weight for name, weight in EFFICIENCY_WEIGHTS.items() if scores[name] is not None)
@@ -241,15 +242,3 @@ def _told(name: str, figure: Figure) -> str:
     if figure.basis == "measured":
         return f"{name} {figure.value:g} measured: {figure.source}"
     return f"{name} unknown: {figure.source}"
-
-
-def _above_zero(**figures: float) -> None:
-    for name, figure in figures.items():
-        if not (isfinite(figure) and figure > 0):
-            raise ValueError(f"{name} must be a finite number above zero, not {figure}")
-
-
-def _at_least_zero(**figures: float) -> None:
-    for name, figure in figures.items():
-        if not (isfinite(figure) and figure >= 0):
-            raise ValueError(f"{name} must be a finite number, zero or above, not {figure}")

@@ -7,8 +7,8 @@ which resolution, and published figures differ twofold where they leave that out
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 
+from mathcore.figures import physical
 from mathcore.roofline import PREFILL_SHARES, Speed
 from mathcore.sizing import CONTEXT_GB, GB, GIB, Memory, weight_bytes
 
@@ -73,13 +73,13 @@ def rendering_memory(scene_gb: float, frame_megapixels: float, buffers: int = 4)
 
     Nobody can tell the size of a scene from its name, so it is asked for. Raises ValueError for values not positive.
     """
-    _positive(scene_gb=scene_gb, frame_megapixels=frame_megapixels, buffers=buffers)
+    physical(scene_gb=scene_gb, frame_megapixels=frame_megapixels, buffers=buffers)
     return Memory(scene_gb, 0.0, frame_megapixels * 1e6 * 16 * buffers / GB, 0.0, CONTEXT_GB)
 
 
 def plausible_memory_claim(parameters: float, precision: str, claimed_gb: float) -> bool:
     """Whether so many GB, or GiB called GB, can hold the weights alone. Raises ValueError for values not positive."""
-    _positive(claimed_gb=claimed_gb)
+    physical(claimed_gb=claimed_gb)
     return claimed_gb * GIB >= weight_bytes(parameters, precision)
 
 
@@ -99,13 +99,7 @@ def denoising_speed(*, parameters: float, tokens: float, steps: float, peak_flop
     For transformers alone: in a U-Net weights are used a different number of times at each resolution. Raises
     ValueError for values not positive.
     """
-    _positive(parameters=parameters, tokens=tokens, steps=steps, peak_flops=peak_flops)
+    physical(parameters=parameters, tokens=tokens, steps=steps, peak_flops=peak_flops)
     ceiling = peak_flops / (2 * parameters * tokens * steps)
     low, likely, high = (share * ceiling for share in PREFILL_SHARES)
     return Speed(low, likely, high, ceiling, "arithmetic")
-
-
-def _positive(**figures: float) -> None:
-    for name, figure in figures.items():
-        if not (isfinite(figure) and figure > 0):
-            raise ValueError(f"{name} must be a finite number above zero")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mathcore.decision import Decision, Places, best_first
+from mathcore.figures import not_negative
 from mathcore.scaling import Flags, Floats, signed
 from mathcore.scoring import weighted_sum
 
@@ -49,8 +50,7 @@ class Preference:
             raise ValueError(f"unknown preference {self.form!r}; there are {', '.join(get_args(Form))}")
         for name in ("q", "p", "s"):
             value = getattr(self, name)
-            if not np.isfinite(value) or value < 0:
-                raise ValueError(f"{name} of a preference must be finite and not negative, not {value}")
+            not_negative(**{f"{name} of a preference": value})
         if self.form in ("level", "linear") and self.p < self.q:
             raise ValueError(f"p must not be below q; they are {self.p:g} and {self.q:g}")
         if self.form == "v-shape" and self.p <= 0:

@@ -10,7 +10,9 @@ of each layer: one constant, fitted to 23 published single-stream measurements, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite, log, sqrt
+from math import log, sqrt
+
+from mathcore.figures import physical, physical_or_none
 
 LAYER_SECONDS = 0.000136
 """Overhead of a step for each layer, least squares of log error over all 23 points; it does not depend on the card."""
@@ -63,9 +65,8 @@ def decode_tokens_per_second(
     whole request. `narrow`: weights of fewer than eight bits, which scatter more. `layers` gives the overhead of a
     step; without it that of a typical one is taken. Raises ValueError for values not positive. O(1).
     """
-    if not (isfinite(kv_bytes) and kv_bytes >= 0):
-        raise ValueError("kv_bytes must be a finite number, zero or above")
-    _above_zero(
+    physical_or_none(kv_bytes=kv_bytes)
+    physical(
         active_weight_bytes=active_weight_bytes,
         flops_per_token=flops_per_token,
         bandwidth_bytes=bandwidth_bytes,
@@ -102,12 +103,12 @@ def weight_bytes_read(
     read once. Without the counts of experts each stream hits its active share of everything. Raises ValueError for
     values not positive or more experts used than there are. O(1).
     """
-    _above_zero(total_bytes=total_bytes, active_bytes=active_bytes, concurrency=concurrency)
+    physical(total_bytes=total_bytes, active_bytes=active_bytes, concurrency=concurrency)
     active_bytes = min(active_bytes, total_bytes)
     if experts is None or experts_used is None:
         missed = 1.0 - active_bytes / total_bytes
         return float(total_bytes * (1.0 - missed**concurrency))
-    _above_zero(experts=experts, experts_used=experts_used)
+    physical(experts=experts, experts_used=experts_used)
     if experts_used > experts:
         raise ValueError("experts_used cannot be more than experts")
     if experts_used == experts or active_bytes == total_bytes:
@@ -122,7 +123,7 @@ def compute_bound_batch(*, peak_flops: float, bandwidth_bytes: float, bytes_per_
 
     Raises ValueError for values not positive.
     """
-    _above_zero(peak_flops=peak_flops, bandwidth_bytes=bandwidth_bytes, bytes_per_weight=bytes_per_weight)
+    physical(peak_flops=peak_flops, bandwidth_bytes=bandwidth_bytes, bytes_per_weight=bytes_per_weight)
     return peak_flops / bandwidth_bytes * bytes_per_weight / 2
 
 
@@ -134,7 +135,7 @@ def prefill_tokens_per_second(
     2·N operations a token at 0.4 to 0.6 of the dense peak, and no faster than the weights can be read once a pass.
     Raises ValueError for values not positive.
     """
-    _above_zero(
+    physical(
         active_parameters=active_parameters,
         peak_flops=peak_flops,
         weight_bytes=weight_bytes,
@@ -154,7 +155,7 @@ def scaled_speed(measured: float, *, peak_ratio: float, bandwidth_ratio: float) 
     Work bound by arithmetic scales with the peaks, work bound by memory with the bandwidths, and any mixture lies
     between the two: the interval. Their geometric mean is the likely value. Raises ValueError for values not positive.
     """
-    _above_zero(measured=measured, peak_ratio=peak_ratio, bandwidth_ratio=bandwidth_ratio)
+    physical(measured=measured, peak_ratio=peak_ratio, bandwidth_ratio=bandwidth_ratio)
     low, high = sorted((measured * peak_ratio, measured * bandwidth_ratio))
     return Speed(low, measured * sqrt(peak_ratio * bandwidth_ratio), high, high, "a measurement on another card")
 
@@ -164,7 +165,7 @@ def training_shares(parameters: float) -> tuple[float, float, float]:
 
     Linear in log N between the sizes of `TRAINING_SHARES`, constant beyond them. Raises ValueError unless positive.
     """
-    _above_zero(parameters=parameters)
+    physical(parameters=parameters)
     sizes = [log(size) for size, _ in TRAINING_SHARES]
     at = min(max(log(parameters), sizes[0]), sizes[-1])
     above = next(index for index in range(1, len(sizes)) if at <= sizes[index])
@@ -183,7 +184,7 @@ def training_hours(
     more with recomputation; an `adapter` spares those of the frozen weights. `parameters`: the active ones. Raises
     ValueError for values not positive.
     """
-    _above_zero(parameters=parameters, tokens=tokens, peak_flops=peak_flops)
+    physical(parameters=parameters, tokens=tokens, peak_flops=peak_flops)
     work = (6 + 2 * recompute - 2 * adapter) * parameters * tokens
     slow, likely, fast = (work / (peak_flops * share * 3600) for share in training_shares(parameters))
     return fast, likely, slow
@@ -203,9 +204,8 @@ def plausible_decode_claim(
     `weight_bytes`: active weights (those of `memory_bytes` must fit whole: for a mixture leave it out). A claim at
     the ceiling itself passes. Raises ValueError for values not positive. O(1).
     """
-    if not (isfinite(kv_bytes) and kv_bytes >= 0):
-        raise ValueError("kv_bytes must be a finite number, zero or above")
-    _above_zero(
+    physical_or_none(kv_bytes=kv_bytes)
+    physical(
         tokens_per_second=tokens_per_second,
         weight_bytes=weight_bytes,
         bandwidth_bytes=bandwidth_bytes,
@@ -219,9 +219,3 @@ def plausible_decode_claim(
         needed, held = (weight_bytes + kv_bytes) / 1e9, cards * memory_bytes / 1e9
         return Verdict(False, ceiling, f"{needed:.0f} GB do not fit in {held:.0f} GB")
     return Verdict(True, ceiling, "")
-
-
-def _above_zero(**figures: float) -> None:
-    for name, figure in figures.items():
-        if not (isfinite(figure) and figure > 0):
-            raise ValueError(f"{name} must be a finite number above zero")

@@ -56,7 +56,7 @@ def bounded_matrix(columns: ArrayLike) -> tuple[Floats, Extent]:
     """The same with its extent, by which it was checked."""
     try:
         matrix = np.ascontiguousarray(columns, dtype=np.float64)
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, OverflowError) as problem:
         raise ValueError(
             f"the matrix needs numbers, and as many alternatives for each criterion ({problem})"
         ) from problem

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike
 from mathcore.decision import TIE_DECIMALS, Decision, Places, best_first
 from mathcore.scaling import Floats, Scaling, scaled
 
+_LARGEST_LOGARITHM = 709.0
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
@@ -81,6 +83,8 @@ def wpm(
     if scaling == "sum":
         logarithms -= np.log(np.exp(logarithms).sum(axis=1, keepdims=True))
     total = weighted_sum(logarithms, decision.shares)
+    if total.max() > _LARGEST_LOGARITHM:
+        raise ValueError("the weighted product of unscaled values is too large for a float: take scaling ratio")
     return Scores(np.exp(total), best_first(total, decision.counted()), logarithms)
 
 

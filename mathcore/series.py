@@ -62,8 +62,8 @@ def positive_prices(prices: ArrayLike) -> NDArray[np.float64]:
     """The prices as an array, checked. Raises ValueError unless each is a number from 1e-12 to 1e12."""
     try:
         values = np.asarray(prices, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError("prices must be a list of numbers") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError("prices must be a list of numbers, each within the range of a float") from error
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"prices must be a list of at least one number, not of shape {values.shape}")
     wrong = np.flatnonzero(~((values >= SMALLEST) & (values <= LARGEST)))

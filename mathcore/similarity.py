@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mathcore import figures
+
 Floats = NDArray[np.float64]
 
 
@@ -48,7 +50,7 @@ def feature_space(
     otherwise. Raises ValueError for ragged rows, infinite numbers, or one not above zero where ratios are compared.
     O(offers·features).
     """
-    rows = _numbers(numbers)
+    rows = _rows(numbers)
     flags = np.ones(rows.shape[1], dtype=bool) if logarithmic is None else np.asarray(logarithmic, dtype=bool)
     if flags.shape != rows.shape[1:]:
         raise ValueError(f"{flags.size} logarithmic flags for {rows.shape[1]} features")
@@ -75,7 +77,7 @@ def feature_vectors(
     and says nothing. Labels share `label_weight` equally; one the space has never seen takes its share and matches
     nothing.
     """
-    rows = _numbers(numbers)
+    rows = _rows(numbers)
     if rows.shape[1] != space.low.size:
         raise ValueError(f"{rows.shape[1]} features where the space has {space.low.size}")
     if labels and len(labels) != len(rows):
@@ -108,7 +110,7 @@ def cosine(one: ArrayLike, other: ArrayLike) -> float:
 def cosines(query: ArrayLike, candidates: ArrayLike) -> Floats:
     """The cosine of a vector with each row of a matrix, defined as for `cosine`: O(n·d)."""
     vector = _vector(query)
-    rows = np.asarray(candidates, dtype=np.float64)
+    rows = figures.numbers(candidates, "candidates")
     if rows.ndim != 2 or rows.shape[1] != vector.size:
         raise ValueError(f"candidates of shape {rows.shape} do not fit a query of {vector.size} values")
     if not np.isfinite(rows).all():
@@ -142,19 +144,20 @@ def _directions(rows: Floats) -> Floats:
 
 
 def _vector(values: ArrayLike) -> Floats:
-    vector = np.asarray(values, dtype=np.float64)
+    vector = figures.numbers(values, "the values of a vector")
     if vector.ndim != 1 or vector.size == 0 or not np.isfinite(vector).all():
         raise ValueError("a vector must have at least one value, and every value must be a finite number")
     return vector
 
 
-def _numbers(numbers: Sequence[Sequence[float | None]]) -> Floats:
+def _rows(features: Sequence[Sequence[float | None]]) -> Floats:
     """Rows of numbers, NaN where one is unknown; NaN itself is refused."""
-    if not len(numbers) or len({len(row) for row in numbers}) != 1:
+    if not len(features) or len({len(row) for row in features}) != 1:
         raise ValueError("features need at least one row, and every row as long as the others")
-    if any(value is not None and not np.isfinite(value) for row in numbers for value in row):
+    known = figures.numbers([value for row in features for value in row if value is not None], "features")
+    if not np.isfinite(known).all():
         raise ValueError("every feature must be a finite number, or None where it is unknown")
-    return np.array([[np.nan if value is None else value for value in row] for row in numbers], dtype=np.float64)
+    return np.array([[np.nan if value is None else value for value in row] for row in features], dtype=np.float64)
 
 
 def _scaled(rows: Floats, logarithmic: NDArray[np.bool_]) -> Floats:

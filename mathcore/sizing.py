@@ -9,8 +9,9 @@ that for the adapter alone. A serving engine plans with 0.90 of each card less 1
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Literal
+
+from mathcore.figures import physical
 
 GIB = 1024**3
 GB = 1e9
@@ -70,8 +71,8 @@ class ModelShape:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
-            if value is not None and not (isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be a finite number above zero")
+            if value is not None:
+                physical(**{name: value})
         if self.active_parameters is not None and self.active_parameters > self.parameters:
             raise ValueError("active_parameters cannot be more than parameters")
         for one, other in (("window", "global_every"), ("experts", "experts_used")):
@@ -121,7 +122,7 @@ def counted_parameters(shape: ModelShape, *, tied: bool = False) -> float:
 
 def weight_bytes(parameters: float, precision: str) -> float:
     """Bytes of so many weights. Raises ValueError for an unknown precision or a count not above zero."""
-    _positive(parameters=parameters)
+    physical(parameters=parameters)
     return parameters * bytes_per_weight(precision)
 
 
@@ -135,7 +136,7 @@ def bytes_per_weight(precision: str) -> float:
 
 def kv_bytes_per_token(shape: ModelShape, bytes_per_value: float = 2.0) -> float:
     """Bytes of KV cache one token takes while it lies within every window."""
-    _positive(bytes_per_value=bytes_per_value)
+    physical(bytes_per_value=bytes_per_value)
     return shape.layers * _kv_values_per_layer(shape) * bytes_per_value
 
 
@@ -145,7 +146,7 @@ def kv_cache_bytes(shape: ModelShape, tokens: float, bytes_per_value: float = 2.
     An engine that does not free what left the window takes `kv_bytes_per_token` for each token instead. Every
     `global_every`-th layer is global. Raises ValueError for figures not above zero. O(1).
     """
-    _positive(tokens=tokens, bytes_per_value=bytes_per_value)
+    physical(tokens=tokens, bytes_per_value=bytes_per_value)
     kept = shape.layers * tokens
     if shape.window is not None and shape.global_every is not None:
         everywhere = shape.layers // shape.global_every
@@ -161,7 +162,7 @@ def serving_memory(
     Activations: four values of the hidden width for each token in flight, at most 8192 at once. The overhead is what
     the rule 0.90·card - 1 GiB leaves aside. Raises ValueError for an unknown precision or a count below one.
     """
-    _positive(context_tokens=context_tokens, concurrency=concurrency)
+    physical(context_tokens=context_tokens, concurrency=concurrency)
     weights = weight_bytes(shape.parameters, precision) / GB
     kv = kv_cache_bytes(shape, context_tokens, kv_bytes_per_value) * concurrency / GB
     activations = _in_flight(shape, min(_IN_FLIGHT_TOKENS, context_tokens))
@@ -174,7 +175,7 @@ def encoding_memory(shape: ModelShape, precision: str, sequence_tokens: int, bat
 
     Raises ValueError for an unknown precision or a count below one.
     """
-    _positive(sequence_tokens=sequence_tokens, batch=batch)
+    physical(sequence_tokens=sequence_tokens, batch=batch)
     activations = _in_flight(shape, sequence_tokens * batch)
     return Memory(weight_bytes(shape.parameters, precision) / GB, 0.0, activations, 0.0, CONTEXT_GB)
 
@@ -188,7 +189,7 @@ def training_memory(shape: ModelShape, how: Training, sequence_tokens: int, batc
     """
     if how not in ("full", "lora", "qlora"):
         raise ValueError("how must be one of full, lora, qlora")
-    _positive(sequence_tokens=sequence_tokens, batch=batch, lora_rank=lora_rank)
+    physical(sequence_tokens=sequence_tokens, batch=batch, lora_rank=lora_rank)
     tokens = sequence_tokens * batch
     activations = tokens * (2.0 * shape.layers * shape.hidden + 34.0 * shape.hidden + 8.0 * shape.vocabulary) / GB
     weights, states = TRAINING_BYTES.values()
@@ -206,7 +207,7 @@ def adapter_parameters(shape: ModelShape, rank: int) -> float:
     Of a shape without `heads` and `intermediate`: seven matrices of 2.5 hidden widths, 12 % below the exact count of
     Llama 3.1 8B. Experts of a mixture are counted once. Raises ValueError for a rank below one.
     """
-    _positive(rank=rank)
+    physical(rank=rank)
     if shape.heads is None or shape.intermediate is None:
         return 7 * shape.layers * rank * 2.5 * shape.hidden
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
@@ -220,9 +221,3 @@ def _kv_values_per_layer(shape: ModelShape) -> int:
 
 def _in_flight(shape: ModelShape, tokens: float) -> float:
     return _ACTIVATIONS * shape.hidden * tokens * 2.0 / GB
-
-
-def _positive(**figures: float) -> None:
-    for name, figure in figures.items():
-        if not (isfinite(figure) and figure > 0):
-            raise ValueError(f"{name} must be a finite number above zero")

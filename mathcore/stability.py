@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mathcore.decision import Decision, Places
-from mathcore.scaling import Floats, finite_matrix
+from mathcore.scaling import Floats, bounded_matrix, ordinary
 from mathcore.scoring import weighted_sum
 from mathcore.weights import scaled_weights
 
@@ -104,7 +104,7 @@ def linear_weight_ranges(parts: ArrayLike, weights: Sequence[float] | Floats, wi
     `parts`: criteria × alternatives, more is better: those of `wsm`, `wpm` or `promethee`. `winner`: their order[0].
     Raises ValueError when the winner's weighted sum is not the highest. O(n·m²).
     """
-    matrix = finite_matrix(parts)
+    matrix = ordinary(*bounded_matrix(parts), together=True)[0]
     shares = scaled_weights(weights)
     if shares.size != matrix.shape[0] or not 0 <= winner < matrix.shape[1]:
         raise ValueError(f"{matrix.shape[0]} × {matrix.shape[1]} parts, {shares.size} weights, winner {winner}: no fit")

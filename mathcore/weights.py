@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mathcore.figures import numbers
 from mathcore.scaling import Floats, bounded_matrix, finite_matrix, scaled
 
 RANDOM_INDEX = (0.0, 0.0, 0.58, 0.90, 1.12, 1.24, 1.32, 1.41, 1.45, 1.49, 1.51, 1.48, 1.56, 1.57, 1.59)
@@ -34,7 +35,7 @@ class Comparisons:
 
 def scaled_weights(weights: Sequence[float] | Floats) -> Floats:
     """Weights scaled to sum to one. Raises ValueError naming one that is negative or not finite, or if all are zero."""
-    shares = np.asarray(weights, dtype=np.float64)
+    shares = numbers(weights, "weights")
     if shares.ndim != 1 or shares.size == 0:
         raise ValueError("weights must be a list of at least one number")
     wrong = ~np.isfinite(shares) | (shares < 0)
@@ -110,7 +111,8 @@ def ahp_weights(comparisons: ArrayLike) -> Comparisons:
     if (matrix <= 0).any():
         row, column = np.argwhere(matrix <= 0)[0]
         raise ValueError(f"a comparison must be positive; ({row}, {column}) is {matrix[row, column]:g}")
-    off = np.abs(matrix * matrix.T - 1) > RECIPROCAL_WITHIN
+    with np.errstate(over="ignore"):
+        off = np.abs(matrix * matrix.T - 1) > RECIPROCAL_WITHIN
     if off.any():
         row, column = np.argwhere(off)[0]
         raise ValueError(

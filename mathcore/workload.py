@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, isfinite
+from math import ceil
 from typing import Literal
 
 from mathcore.card import Card
+from mathcore.figures import physical
 from mathcore.media import pipeline_memory, rendering_memory
 from mathcore.roofline import (
     Speed,
@@ -58,9 +59,7 @@ class Measured:
     card: Card
 
     def __post_init__(self) -> None:
-        _not_negative(items_per_second=self.items_per_second)
-        if self.items_per_second == 0:
-            raise ValueError("items_per_second must be a finite number above zero")
+        physical(items_per_second=self.items_per_second)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +94,13 @@ class Workload:
         needed = "shape" if self.kind in LANGUAGE else "pipeline" if self.kind in MEDIA else "scene_gb"
         if getattr(self, needed) is None:
             raise ValueError(f"{needed} is needed to size {self.kind}")
-        _not_negative(amount=self.amount, prompt_tokens=self.prompt_tokens)
-        if self.duration_hours is not None and not (isfinite(self.duration_hours) and self.duration_hours > 0):
-            raise ValueError("duration_hours must be a finite number above zero")
+        for name in ("context_tokens", "concurrency", "batch", "kv_bytes_per_value", "lora_rank", "frame_megapixels"):
+            physical(**{name: getattr(self, name)})
+        for name in ("amount", "prompt_tokens"):
+            if getattr(self, name) != 0:
+                physical(**{name: getattr(self, name)})
+        if self.duration_hours is not None:
+            physical(duration_hours=self.duration_hours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,11 +323,6 @@ def _too_much(needed_gb: float, budget_gb: float) -> str:
 
 
 def _count(count: int) -> None:
+    physical(count=count)
     if count < 1:
-        raise ValueError("count must be at least one")
-
-
-def _not_negative(**figures: float) -> None:
-    for name, figure in figures.items():
-        if not (isfinite(figure) and figure >= 0):
-            raise ValueError(f"{name} must be a finite number, zero or above")
+        raise ValueError(f"count must be at least one, not {count}")

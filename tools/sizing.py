@@ -102,9 +102,12 @@ def size(job: Job) -> Sized:
     make = _rendering if job.workload == "rendering" else _media if job.workload in _MEDIA else _language
     if job.quality:
         said.assumptions.append(f"quality {job.quality}: {_changed(job)}")
-    sized = make(job, said)
-    amount, prompts = _amounts(job, said)
-    sized.work = replace(sized.work, amount=amount, prompt_tokens=prompts, duration_hours=job.duration_hours)
+    try:
+        sized = make(job, said)
+        amount, prompts = _amounts(job, said)
+        sized.work = replace(sized.work, amount=amount, prompt_tokens=prompts, duration_hours=job.duration_hours)
+    except ValueError as refusal:
+        raise ValidationFailed(f"The work cannot be sized: {refusal}.", next_step="Check that figure.") from None
     return sized
 
 

@@ -152,7 +152,7 @@ def test_prices_that_differ_by_the_threshold_as_subtraction_sees_it_are_counted_
         ({"form": "linear", "q": 2, "p": 1}, "p must not be below q; they are 1 and 2"),
         ({"form": "v-shape"}, "p above 0"),
         ({"form": "gaussian"}, "s above 0"),
-        ({"form": "u-shape", "q": -1}, "q of a preference must be finite and not negative, not -1"),
+        ({"form": "u-shape", "q": -1}, "q of a preference must be a finite number, zero or above, not -1"),
         ({"form": "u-shape", "q": float("nan")}, "not nan"),
         ({"form": "bumpy"}, "unknown preference 'bumpy'"),
     ],

@@ -283,6 +283,10 @@ async def test_counts_are_those_really_sold_and_every_card_holds_its_part(market
         ({"workload": "llm_inference", "measured_per_second": 320, "measured_on": "H100-SXM"}, "at most 2"),
         ({"workload": "speech", "measured_per_second": 1e-300, "measured_on": "L4"}, "must be at least 0.000001"),
         ({"workload": "rendering", "scene_gb": 0}, "scene_gb"),
+        ({"workload": "rendering", "scene_gb": 1e-320}, "cannot be sized: scene_gb must lie between"),
+        ({"workload": "fine_tuning", "quantity": 1e-300}, "cannot be sized: amount must lie between"),
+        ({"workload": "training", "parameters_b": 1e-320}, "cannot be sized: parameters must lie between"),
+        ({"workload": "notebook", "duration_hours": 1e-320}, "cannot be sized: duration_hours must lie between"),
         ({"workload": "rendering", "quality": "best"}, "quality"),
     ],
 )
