@@ -41,7 +41,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from market.context import Context, Market
 from market.errors import ApprovalRequired, BrokerError, ValidationFailed
 from market.settings import Settings
-from server import mcp_prompts, mcp_questions, mcp_resources, mcp_tools
+from server import mcp_callers, mcp_prompts, mcp_questions, mcp_resources, mcp_tools
 from server.version import product_version
 
 log = logging.getLogger("gpubroker")
@@ -108,10 +108,15 @@ class MarketDoor(MCPServer[Any]):
         if any(tool.name == name for tool in await super().list_tools()):
             return await super().call_tool(name, arguments, context)
 
+        try:
+            call = await self._call(context)
+        except BrokerError as refusal:
+            return mcp_tools.refused(refusal)
+
         async def ask(need: ApprovalRequired) -> InputRequiredResult | bool | None:
             return await mcp_questions.ask(need, context)
 
-        return await mcp_tools.called(self._offered, name, arguments, self._call(context), ask)
+        return await mcp_tools.called(self._offered, name, arguments, call, ask)
 
     async def list_resources(self) -> list[Resource]:
         """The two lists that say which names the templates take."""
@@ -123,7 +128,11 @@ class MarketDoor(MCPServer[Any]):
 
     async def read_resource(self, uri: Any, context: CallContext[Any, Any] | None = None) -> Any:
         """One resource as JSON."""
-        found = await mcp_resources.read(str(uri), self._call(context))
+        try:
+            call = await self._call(context)
+        except BrokerError as refusal:
+            raise MCPError(INTERNAL_ERROR, str(refusal), {"code": refusal.code}) from None
+        found = await mcp_resources.read(str(uri), call)
         return await super().read_resource(uri, context) if found is None else found
 
     async def list_prompts(self) -> list[Prompt]:
@@ -147,11 +156,12 @@ class MarketDoor(MCPServer[Any]):
         except BrokerError as refusal:
             raise MCPError(INTERNAL_ERROR, str(refusal), {"code": refusal.code}) from None
 
-    def _call(self, context: CallContext[Any, Any] | None) -> Context:
+    async def _call(self, context: CallContext[Any, Any] | None) -> Context:
         """What the gate is told about a call: the market, the caller, and where progress goes."""
+        caller = await mcp_callers.caller_of(context, self._market)
         if context is None:
-            return Context(self._market)
-        return Context(self._market, progress=context.report_progress, answers=mcp_questions.answers(context))
+            return Context(self._market, caller)
+        return Context(self._market, caller, progress=context.report_progress, answers=mcp_questions.answers(context))
 
 
 async def contained(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
@@ -196,7 +206,7 @@ def http_route(door: MCPServer[Any], settings: Settings, **transport: Any) -> tu
         streamable_http_path=HTTP_PATH, transport_security=allowed_origins(settings.host), **transport
     )
     route = next(route for route in inner.routes if isinstance(route, Route) and route.path == HTTP_PATH)
-    return Route(HTTP_PATH, endpoint=_Trimmed(route.endpoint)), door.session_manager.run
+    return Route(HTTP_PATH, endpoint=_Trimmed(mcp_callers.SignedIn(route.endpoint))), door.session_manager.run
 
 
 class _Trimmed:
