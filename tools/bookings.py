@@ -141,7 +141,7 @@ async def _extension(
             next_step="Raise `max_total` or add fewer hours.",
             details={"reason": "above_cap", "additional_cost": float(cost)},
         )
-    purchase = _as_purchase(booking, ends_at, cost)
+    purchase = as_purchase(booking, ends_at, cost)
     mandate = await authority.mandate_for(ctx, purchase, named=booking.mandate_id)
     subject = f"extend:{booking.id}:{ends_at.isoformat()}"
     summary = f"Keep booking {booking.id} ({booking.offer_id}) {request.hours:g} hours longer, for {cost:.2f} USD."
@@ -167,7 +167,14 @@ async def _extension(
             await commitment.begin(connection, action="extend_booking", subject=booking.id, details=details)
 
 
-def _as_purchase(booking: Booking, ends_at: datetime, cost: Decimal) -> Purchase:
+def as_purchase(
+    booking: Booking,
+    ends_at: datetime,
+    cost: Decimal,
+    *,
+    instance_count: int | None = None,
+    hourly: Decimal = Decimal(0),
+) -> Purchase:
     """The longer booking as the mandate judges it: all its hours, the money of the added ones."""
     from market.mandates import Purchase
     from tools.providers import known
@@ -180,12 +187,12 @@ def _as_purchase(booking: Booking, ends_at: datetime, cost: Decimal) -> Purchase
         area=leg.get("area"),
         gpu=booking.gpu,
         gpu_count=booking.gpu_count,
-        instance_count=booking.instance_count,
+        instance_count=booking.instance_count if instance_count is None else instance_count,
         pricing=booking.pricing,
         tags=frozenset(leg.get("tags", ())),
         hours=(ends_at - booking.created_at) / timedelta(hours=1),
         worst_total=cost,
-        hourly_total=Decimal(0),
+        hourly_total=hourly,
         currency=booking.currency,
         unverified=known(booking.provider).unverified,
     )

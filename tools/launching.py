@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from market import booking_book, journal
 from market.bookings import Booking, Machine, label_of
 from market.errors import BrokerError, NoCapacity, ProviderRefused, SlowDown
-from tools import ending
+from tools import authority, ending
 from tools.work import Work, access_of, announce, began, log, price_in_usd
 
 if TYPE_CHECKING:
@@ -38,7 +38,11 @@ async def step(work: Work) -> bool:
         return await look(work, machine)
     if work.booking.ends_at <= work.now:
         return await _nothing_made(work, machine, "its time was over before it was started", elsewhere=False)
-    return await _order(work, machine)
+    try:
+        enforces_end = await authority.ends_for_certain(work.market, work.adapter)
+    except BrokerError as problem:
+        return await _nothing_made(work, machine, problem.message, elsewhere=True)
+    return await _order(work, machine, enforces_end=enforces_end)
 
 
 async def _all_made(work: Work) -> bool:
@@ -49,7 +53,7 @@ async def _all_made(work: Work) -> bool:
     return True
 
 
-async def _order(work: Work, machine: Machine) -> bool:
+async def _order(work: Work, machine: Machine, *, enforces_end: bool) -> bool:
     from market import audit
 
     order = await _as_order(work, machine)
@@ -71,6 +75,7 @@ async def _order(work: Work, machine: Machine) -> bool:
             booking.id,
             runner=work.runner,
             attempts=booking.attempts + 1,
+            enforces_end=enforces_end,
             settle_until=settle_until,
             next_check_at=work.now + timedelta(seconds=LOOK_AGAIN_SECONDS),
         )
