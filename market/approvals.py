@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from sqlalchemy import delete, func, select, update
@@ -19,6 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from market import audit, outbox
+from market.approval_states import Approval, Via, refuse_deciding, refuse_use
 from market.context import Caller
 from market.errors import ApprovalRequired, Conflict, NotFound
 from market.money import MILLIONTH
@@ -32,40 +33,8 @@ if TYPE_CHECKING:
 
     from market.commitment import Commitment
 
-Via = Literal["elicitation", "link", "cli", "api"]
-State = Literal["waiting", "approved", "declined", "expired", "used"]
-
 LONGEST = timedelta(hours=24)
 """A question nobody answers, or an answer nobody uses, is over after this; with its quote when that is sooner."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Approval:
-    """One question and its answer. `amount` is the most that may be spent on it, in US dollars."""
-
-    id: str
-    subject: str
-    caller: str
-    mandate_id: str
-    summary: str
-    amount: Decimal
-    requested_at: datetime
-    expires_at: datetime
-    decision: Literal["approved", "declined"] | None = None
-    decided_by: str | None = None
-    decided_via: Via | None = None
-    decided_at: datetime | None = None
-    used_at: datetime | None = None
-
-    def state(self, now: datetime) -> State:
-        """Where it stands; a decline stays one after its time, a used one too."""
-        if self.used_at is not None:
-            return "used"
-        if self.decision == "declined":
-            return "declined"
-        if now >= self.expires_at:
-            return "expired"
-        return self.decision or "waiting"
 
 
 async def ask(
@@ -136,7 +105,7 @@ async def decide(
                 next_step="List those that wait with `gpubroker approve list`.",
                 details={"approval_id": approval_id[:60]},
             )
-        _refuse_deciding(before, now)
+        refuse_deciding(before, now)
         after = replace(
             before,
             decision="approved" if approved else "declined",
@@ -175,7 +144,7 @@ async def use(
             next_step="Make the same call again: it asks.",
             details={"reason": "missing"},
         )
-    _refuse_use(approval, caller.identity, mandate_id, amount, now)
+    refuse_use(approval, caller.identity, mandate_id, amount, now)
     if approval.state(now) == "waiting":
         raise await required(settings, approval)
     await _change(connection, settings, approval, replace(approval, used_at=now))
@@ -255,7 +224,7 @@ async def _standing(connection: AsyncConnection, settings: Settings, asked: Appr
     before = await _locked(connection, settings, approvals.c.subject == asked.subject)
     if before is None:
         return None
-    same = _about(before) == _about(asked)
+    same = before.about() == asked.about()
     if before.used_at is None and (now >= before.expires_at or (not same and before.decision is None)):
         await connection.execute(delete(approvals).where(approvals.c.id == before.id))
         return None
@@ -266,53 +235,6 @@ async def _standing(connection: AsyncConnection, settings: Settings, asked: Appr
             details={"reason": "other", "approval_id": before.id},
         )
     return before
-
-
-def _about(approval: Approval) -> tuple[str, str, Decimal]:
-    return approval.caller, approval.mandate_id, approval.amount
-
-
-def _refuse_deciding(approval: Approval, now: datetime) -> None:
-    state = approval.state(now)
-    if state == "waiting":
-        return
-    said = f"{approval.decision} by {approval.decided_by} ({approval.decided_via})"
-    words = {
-        "approved": f"This was {said} already.",
-        "declined": f"This was {said} already.",
-        "used": f"This was {said}, and the purchase was made.",
-        "expired": f"The time to decide this was over at {approval.expires_at.isoformat(timespec='seconds')}.",
-    }
-    raise Conflict(
-        words[state],
-        next_step="Nothing was changed; a new purchase asks anew.",
-        details={"reason": state, "decision": approval.decision, "approval_id": approval.id},
-    )
-
-
-def _refuse_use(approval: Approval, caller: str, mandate_id: str, amount: Decimal, now: datetime) -> None:
-    state = approval.state(now)
-    reason, words = "", ""
-    if approval.caller != caller:
-        reason, words = "caller", "The approval was given to another caller."
-    elif approval.mandate_id != mandate_id:
-        reason, words = "mandate", "The approval was given under another mandate."
-    elif state == "used":
-        reason, words = "used", "The approval was used already; each one counts once."
-    elif state == "declined":
-        reason, words = "declined", f"A person declined this ({approval.decided_by}, {approval.decided_via})."
-    elif state == "expired":
-        reason = "expired"
-        words = f"The time of the approval was over at {approval.expires_at.isoformat(timespec='seconds')}."
-    elif amount > approval.amount:
-        reason = "amount"
-        words = f"At most {approval.amount:,.2f} USD were asked for; this may cost {amount:,.2f} USD."
-    if reason:
-        raise Conflict(
-            words,
-            next_step="Change the purchase, and ask for a new quote with `quote_offer`.",
-            details={"reason": reason, "approval_id": approval.id},
-        )
 
 
 async def _locked(connection: AsyncConnection, settings: Settings, which: Any) -> Approval | None:
@@ -347,20 +269,20 @@ async def _tell(
     now: datetime,
     commitment: Commitment | None = None,
 ) -> None:
-    facts: Mapping[str, str | None] = {
+    facts: Mapping[str, object] = {
         "approval_id": approval.id,
         "subject": approval.subject,
         "mandate_id": approval.mandate_id,
-        "amount": f"{approval.amount:f}",
+        "amount": approval.amount,
         "decision": approval.decision,
         "decided_via": approval.decided_via,
     }
+    payload = {**facts, "summary": approval.summary, "expires_at": approval.expires_at}
+    await outbox.publish(connection, at=now, kind=kind, subject=approval.id, owner=approval.caller, payload=payload)
     if commitment is None:
         await audit.append(connection, at=now, actor=actor, action=kind, subject=approval.id, details=facts)
     else:
         await commitment.begin(connection, action=kind, subject=approval.id, details=facts)
-    payload = {**facts, "summary": approval.summary, "expires_at": approval.expires_at.isoformat(timespec="seconds")}
-    await outbox.publish(connection, at=now, kind=kind, subject=approval.id, owner=approval.caller, payload=payload)
 
 
 def _waits(now: datetime) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 NEW_QUOTE = "Ask for a new quote with `quote_offer`."
 _PREFIX = "quote-"
+_CLOCKS_APART = timedelta(minutes=2)
+"""How far the clocks of two processes may differ before one of them is called wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,13 +121,17 @@ class Quote:
     def summary(self) -> str:
         """One sentence for the person who has to approve it."""
         first, *others = self.terms.legs
-        more = f" (or one of {len(others)} alternatives)" if others else ""
-        machines = f"{self.terms.instance_count} machine{'s' if self.terms.instance_count > 1 else ''}"
+        more = f" (or one of {_counted(len(others), 'alternative')})" if others else ""
+        machines, card = _counted(self.terms.instance_count, "machine"), first.gpu or "an unnamed GPU"
         return (
-            f"{machines} with {first.gpu_count}x {first.gpu or 'an unnamed GPU'} at {first.provider} in "
-            f"{first.region}, {first.pricing.replace('_', ' ')}{more}, for {self.terms.duration_hours:g} hours: "
+            f"{machines} with {first.gpu_count}x {card} at {first.provider} in {first.region}, "
+            f"{first.pricing.replace('_', ' ')}{more}, for {self.terms.duration_hours:g} hours: "
             f"expected {self.expected_total:,.2f} USD, at most {self.worst_total:,.2f} USD."
         )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def new_quote_id() -> str:
@@ -159,7 +165,7 @@ async def get(store: Store, settings: Settings, quote_id: str, caller: Caller, n
     quote = await find(store, settings, quote_id)
     if quote is None or quote.caller != caller.identity:
         raise NotFound("No such quote of yours.", next_step=NEW_QUOTE, details={"quote_id": quote_id[:60]})
-    if quote.created_at > now:
+    if quote.created_at > now + _CLOCKS_APART:
         raise QuoteUnusable(
             f"Quote `{quote.id}` was made at a time that has not come yet: the clock was set back.",
             next_step=f"Check the clock of this machine. {NEW_QUOTE}",
