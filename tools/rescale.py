@@ -15,7 +15,7 @@ from market.errors import Conflict, InternalFault, OrderRefused, QuoteUnusable
 from tools import authority
 from tools.booking_view import BookingLine, line
 from tools.bookings import as_purchase, held, own
-from tools.capability import Request, capability
+from tools.capability import Door, Request, capability
 from tools.fulfilment import hands
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from market.bookings import Booking
     from market.store import Store
 
-HTTP_ONLY = frozenset({"http", "agent"})
+HTTP_ONLY: frozenset[Door] = frozenset({"http", "agent"})
 GRACE = timedelta(minutes=10)
 _ID = AliasChoices("booking_id", "id", "rental_id")
 
