@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select, update
 
 from market import approvals, audit, quote_book
-from market.approval_states import Approval
+from market.approval_states import Approval, Via
 from market.context import LOCAL_OWNER, Caller
 from market.errors import ApprovalRequired, Conflict, NotFound
 from market.procurement_tables import approvals as table
@@ -46,7 +46,7 @@ class Desk:
         }
         return await approvals.ask(self.store, self.settings, **(asked | facts))
 
-    async def decide(self, approval: Approval, approved: bool = True, via: approvals.Via = "cli") -> Approval:
+    async def decide(self, approval: Approval, approved: bool = True, via: Via = "cli") -> Approval:
         """A person's answer."""
         return await approvals.decide(
             self.store, self.settings, approval.id, approved=approved, by="owner", via=via, now=self.clock.now()
@@ -98,7 +98,7 @@ async def test_many_who_ask_at_once_get_the_same_question(desk: Desk) -> None:
 
 
 async def test_whatever_way_it_is_approved_it_can_be_used_once(desk: Desk) -> None:
-    for via in get_args(approvals.Via):
+    for via in get_args(Via):
         approval = await desk.ask(f"extend:{via}:1")
         with pytest.raises(ApprovalRequired) as required:
             await desk.use(approval)
