@@ -34,12 +34,22 @@ from market.procurement_tables import audit_head, audit_log
 from market.store import Store
 
 if TYPE_CHECKING:
+    from market.commitment import Commitment
     from market.settings import Settings
 
 REDACTED = "audit.redacted"
 _BATCH = 2_000
 _SALT_BYTES = 16
 _taking_turns: WeakKeyDictionary[Store, asyncio.Lock] = WeakKeyDictionary()
+
+
+class HeadMissing(StorageFailed):
+    """Somebody removed the one row every writer starts from."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The audit log has lost its head; nothing is spent.", next_step="Run `gpubroker audit verify`."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +105,7 @@ async def append(
     """
     found = (await connection.execute(select(audit_head).where(audit_head.c.id == 1).with_for_update())).one_or_none()
     if found is None:
-        raise StorageFailed(
-            "The audit log has lost its head; nothing is spent.", next_step="Run `gpubroker audit verify`."
-        )
+        raise HeadMissing
     kept = None
     if personal is not None:
         kept = canonical({"personal": personal, "salt": secrets.token_hex(_SALT_BYTES)})
@@ -147,9 +155,7 @@ async def _ends(store: Store, anchored: Head | None) -> tuple[Head, str | None]:
             query = select(audit_log.c.hash).where(audit_log.c.seq == anchored.seq)
             held = (await connection.execute(query)).scalar()
     if found is None:
-        raise StorageFailed(
-            "The audit log has lost its head; nothing is spent.", next_step="Run `gpubroker audit verify`."
-        )
+        raise HeadMissing
     return Head(found.seq, found.hash), held
 
 
@@ -176,14 +182,22 @@ async def export(store: Store, since: int | None = None) -> AsyncIterator[Entry]
 
 
 async def entries(
-    store: Store, *, after: int, limit: int, subject: str | None = None, actor: str | None = None
+    store: Store,
+    *,
+    after: int,
+    limit: int,
+    subject: str | None = None,
+    actor: str | None = None,
+    action: str | None = None,
+    since: datetime | None = None,
 ) -> list[Entry]:
-    """At most `limit` entries after number `after`, oldest first; of one subject or actor when asked."""
+    """At most `limit` entries after number `after`, oldest first; only those of a subject, actor, action or time."""
     query = select(audit_log).where(audit_log.c.seq > after).order_by(audit_log.c.seq).limit(limit)
-    if subject is not None:
-        query = query.where(audit_log.c.subject == subject)
-    if actor is not None:
-        query = query.where(audit_log.c.actor == actor)
+    for name, value in (("subject", subject), ("actor", actor), ("action", action)):
+        if value is not None:
+            query = query.where(audit_log.c[name] == value)
+    if since is not None:
+        query = query.where(audit_log.c.at >= since)
     async with store.read() as connection:
         return [Entry(**row._mapping) for row in await connection.execute(query)]
 
@@ -195,27 +209,39 @@ async def holds(connection: AsyncConnection, entry: Entry) -> bool:
 
 
 async def redact(
-    connection: AsyncConnection, *, at: datetime, by: str, subject: str | None = None, actor: str | None = None
-) -> list[int]:
-    """Erase the personal details of every entry of a subject or an actor, and say so in an entry; their numbers.
+    store: Store,
+    *,
+    at: datetime,
+    subject: str | None = None,
+    actor: str | None = None,
+    reason: str | None = None,
+    commitment: Commitment | None = None,
+) -> int:
+    """Erase the personal details of every entry of a subject, of an actor, or of both at once; how many had any.
 
-    The chain stays whole. Nothing is appended when there was nothing to erase.
+    The chain stays whole, and which entries were erased is an entry itself: the intent of `commitment`, or one of the
+    program's own. Backups, and exports made before, still hold what was erased here.
     """
-    named = {"subject": subject, "actor": actor}
-    chosen = [audit_log.c[name] == value for name, value in named.items() if value is not None]
-    if not chosen:
+    named = {name: value for name, value in (("subject", subject), ("actor", actor)) if value is not None}
+    if not named:
         raise ValueError("a redaction names a subject or an actor")
     erase = (
         update(audit_log)
-        .where(audit_log.c.personal.is_not(None), *chosen)
+        .where(audit_log.c.personal.is_not(None), *(audit_log.c[name] == value for name, value in named.items()))
         .values(personal=None, redacted_at=at)
         .returning(audit_log.c.seq)
     )
-    erased = sorted((await connection.execute(erase)).scalars())
-    if erased:
-        details = {"entries": runs(erased), **{name: value for name, value in named.items() if value is not None}}
-        await append(connection, at=at, actor=by, action=REDACTED, subject="audit", details=details)
-    return erased
+    async with store.write() as connection:
+        if store.dialect == "sqlite":
+            # else the text would stay readable in the freed part of its page
+            await connection.exec_driver_sql("PRAGMA secure_delete = ON")
+        erased = sorted((await connection.execute(erase)).scalars())
+        details = {"entries": runs(erased), **named, **({} if reason is None else {"reason": reason})}
+        if commitment is not None:
+            await commitment.begin(connection, action=REDACTED, subject="audit", details=details)
+        elif erased:
+            await append(connection, at=at, actor="gpubroker", action=REDACTED, subject="audit", details=details)
+    return len(erased)
 
 
 def runs(numbers: Iterable[int]) -> list[list[int]]:

@@ -9,7 +9,7 @@ refused before that stores nothing, and the same key may be tried again. After i
 - a call that died leaves its subject too, found once its in-flight minute is over.
 
 Another body or another operation under the same key: IdempotencyConflict (422). The same call while it runs: InFlight
-(409). Both as the Agentic Commerce Protocol wants them. Keys belong to one caller and one agent key.
+(409). Both as the Agentic Commerce Protocol wants them. A key belongs to one caller.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Commitment:
         self._operation = operation
         self._key = key
         self._body_hash = body_hash
-        self._caller = canonical([ctx.caller.name, ctx.caller.agent_key_id])
+        self._caller = ctx.caller.identity
         self._until: datetime | None = None
         self._intent: audit.Entry | None = None
 
@@ -112,7 +112,7 @@ class Commitment:
         self._intent = await audit.append(
             connection,
             at=now,
-            actor=self._ctx.caller.name,
+            actor=self._caller,
             action=action,
             subject=subject,
             details={**self._who(), **details},
@@ -172,7 +172,7 @@ class Commitment:
         await audit.append(
             connection,
             at=now,
-            actor=self._ctx.caller.name,
+            actor=self._caller,
             action=f"{self._operation}.{said['outcome']}",
             subject=self.subject or "" if intent is None else intent.subject,
             details={**self._who(), **said, **({} if intent is None else {"intent": intent.seq})},
@@ -231,8 +231,7 @@ class Commitment:
         return idempotency.c.caller == self._caller, idempotency.c.key == self._key
 
     def _who(self) -> dict[str, object]:
-        facts = {"agent_key": self._ctx.caller.agent_key_id, "trace": self._ctx.trace_id or None}
-        return {name: value for name, value in facts.items() if value is not None}
+        return {"trace": self._ctx.trace_id} if self._ctx.trace_id else {}
 
     def _sealer(self) -> Any:
         from market.sealing import Sealer

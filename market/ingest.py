@@ -1,5 +1,10 @@
 """One provider's pass written to the database: only what changed, in one transaction, price history only on change.
 
+Who waits for a price is told through the outbox, in the same transaction: `prices.changed`, the provider as subject,
+`{"offers": [[id, old, new, availability], …]}` in pieces of 500. Prices are US dollars an hour as text, null before an
+offer was listed and after it is gone (`availability` is then `gone`), and for one that is sold by the token. A
+provider's first load is not told: everything in it is new.
+
 Values are encoded in a worker thread before the transaction begins, so that neither the event loop nor the other
 writers wait for it.
 """
@@ -7,6 +12,7 @@ writers wait for it.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,12 +22,16 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from market import outbox
 from market.money import from_millionths
 from market.offers import Offer
 from market.rows import AT, ROW_FIELDS, Encoded, Unstorable, encode, to_micros
 from market.store import Dialect, Store
 
 BATCH = 5_000
+PRICES_CHANGED = "prices.changed"
+GONE = "gone"
+TOLD_AT_ONCE = 500
 _PRICE_FIELDS = (
     "price_per_hour",
     "price_per_hour_usd",
@@ -85,6 +95,7 @@ class _Plan:
     unchanged: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     prices_changed: list[PriceChange] = field(default_factory=list)
+    told: list[tuple[str, str]] = field(default_factory=list)
     inserted: int = 0
     live: int = 0
 
@@ -103,10 +114,11 @@ async def write(store: Store, provider: str, found: Iterable[Offer], *, seen_at:
                 "SELECT pg_advisory_xact_lock(hashtext('gpubroker'), hashtext($1))", (provider,)
             )
         known = await _known(connection, store.dialect, provider)
-        plan = await asyncio.to_thread(_planned, batch, known, seen_at, complete)
+        plan = await asyncio.to_thread(_planned, provider, batch, known, seen_at, complete)
         await _execute(connection, store.dialect, plan, to_micros(seen_at), complete)
         await _confirm(connection, store.dialect, provider, to_micros(seen_at), plan.live, complete)
         version = await bump(connection, changed=plan.changes)
+        await outbox.publish_all(connection, at=seen_at, kind=PRICES_CHANGED, owner="", events=plan.told)
     return Recorded(
         provider=provider,
         inserted=plan.inserted,
@@ -168,8 +180,9 @@ async def _known(connection: AsyncConnection, dialect: Dialect, provider: str) -
     return {row[0]: row[1:] for row in result}
 
 
-def _planned(batch: _Batch, known: dict[str, Values], seen_at: datetime, complete: bool) -> _Plan:
+def _planned(provider: str, batch: _Batch, known: dict[str, Values], seen_at: datetime, complete: bool) -> _Plan:
     plan = _Plan()
+    moved: list[tuple[str, str | None, str | None, str]] = []
     now = to_micros(seen_at)
     for offer_id in sorted(batch.offers):  # in the order of the indexes: neighbours share pages
         values, content_hash = batch.offers[offer_id]
@@ -179,18 +192,40 @@ def _planned(batch: _Batch, known: dict[str, Values], seen_at: datetime, complet
             continue
         plan.rows.append((*values, content_hash, now, now, None))
         prices = tuple([values[position] for position in _PRICE_AT])
+        was_listed = before is not None and before[1] is None
+        is_news = before is None or prices != tuple(before[2:])
         if before is None:
             plan.inserted += 1
-        elif prices != tuple(before[2:]):
+        elif is_news:
             plan.prices_changed.append(_change(values, before[2:], prices, seen_at))
-        else:
-            continue
-        plan.history.append((offer_id, *prices, now))
+        if is_news:
+            plan.history.append((offer_id, *prices, now))
+        if is_news or not was_listed:
+            moved.append((offer_id, _dollars(before[3]) if before and was_listed else None, *_told(prices)))
     unlisted = [offer_id for offer_id, row in known.items() if row[1] is None and offer_id not in batch.offers]
     if complete:
         plan.gone = unlisted
+        moved += [(offer_id, _dollars(known[offer_id][3]), None, GONE) for offer_id in unlisted]
+    if known:
+        plan.told = [(provider, _listed(moved[at : at + TOLD_AT_ONCE])) for at in range(0, len(moved), TOLD_AT_ONCE)]
     plan.live = len(batch.offers) + len(unlisted) - len(plan.gone)
     return plan
+
+
+def _dollars(micros: int | None) -> str | None:
+    """As `canonical` writes the Decimal, without the detour."""
+    if micros is None:
+        return None
+    whole, rest = divmod(micros, 1_000_000)
+    return f"{whole}.{rest:06d}".rstrip("0") if rest else str(whole)
+
+
+def _told(prices: Values) -> tuple[str | None, str]:
+    return _dollars(prices[1]), prices[5]
+
+
+def _listed(moved: list[tuple[str, str | None, str | None, str]]) -> str:
+    return json.dumps({"offers": moved}, ensure_ascii=False, separators=(",", ":"))
 
 
 def _change(values: Values, before: Values, after: Values, seen_at: datetime) -> PriceChange:

@@ -9,7 +9,7 @@ server, delays them but loses none). On SQLite writers take turns, so the row nu
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -59,13 +59,21 @@ async def publish(
 
 
 async def publish_all(
-    connection: AsyncConnection, *, at: datetime, kind: str, owner: str, events: list[tuple[str, Mapping[str, object]]]
+    connection: AsyncConnection,
+    *,
+    at: datetime,
+    kind: str,
+    owner: str,
+    events: Sequence[tuple[str, Mapping[str, object] | str]],
 ) -> None:
-    """Write several events of one kind, each a subject and its payload, as one statement."""
+    """Write several events of one kind, each a subject and its payload (or that as ready JSON), as one statement."""
     if not events:
         return
     own = _OWN_TRANSACTION if connection.dialect.name == "postgresql" else None
-    rows = [{"subject": subject, "payload": canonical(payload)} for subject, payload in events]
+    rows = [
+        {"subject": subject, "payload": payload if isinstance(payload, str) else canonical(payload)}
+        for subject, payload in events
+    ]
     statement = insert(outbox).values(at=at, kind=kind, owner=owner, transaction_id=own)
     await connection.execute(statement, rows)
 

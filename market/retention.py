@@ -4,6 +4,10 @@
 - An offer its provider no longer lists leaves the catalogue at once. Its row goes 30 days later, but not before its raw
   history has been aggregated: a price point always belongs to an offer that can be read.
 - The log of sync runs: seven days.
+- Events of the outbox: 30 days, and for as long as some consumer has not dealt with them.
+- Idempotency keys and their answers: a day.
+- The audit log: two years by the rule, but in this release nothing is removed from it: the database itself refuses,
+  and a chain without its beginning does not verify. Archiving the old part with its head will come as one step.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import delete, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from market import commitment, outbox
 from market.rows import to_micros
 from market.store import Store
 from market.tables import MICROS_PER_DAY, sync_runs
@@ -35,11 +40,13 @@ _MEASURES = (
 
 @dataclass(frozen=True, slots=True)
 class Tidied:
-    """What the retention job removed: price points (after aggregation), offers, entries of the run log."""
+    """What the retention job removed: price points (once aggregated), offers, entries of the run log, events, keys."""
 
     history: int
     offers: int
     runs: int
+    events: int = 0
+    keys: int = 0
 
 
 async def tidy(store: Store, now: datetime) -> Tidied:
@@ -54,7 +61,9 @@ async def tidy(store: Store, now: datetime) -> Tidied:
         ).rowcount
         offers = await _drop_offers(connection, now)
         runs = (await connection.execute(delete(sync_runs).where(sync_runs.c.finished_at < now - SYNC_RUNS))).rowcount
-    return Tidied(history, offers, runs)
+        events = await outbox.prune(connection, now)
+        keys = await commitment.prune(connection, now)
+    return Tidied(history, offers, runs, events, keys)
 
 
 async def _drop_offers(connection: AsyncConnection, now: datetime) -> int:

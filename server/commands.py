@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
+from server import audit_commands
 from server.usage import parsed
 
 if TYPE_CHECKING:
@@ -215,6 +216,7 @@ COMMANDS: dict[str, Command] = {
     "parse": _parse,
     "call": _call,
     "demo": _demo,
+    "audit": audit_commands.audit,
     "migrate": _migrate,
     "doctor": _doctor,
 }

@@ -8,6 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import NoReturn
 
+from server import audit_commands
+
 SUMMARIES = {
     "stdio": "serve MCP to the program that starts this one",
     "serve": "serve MCP and HTTP on a port of this machine",
@@ -16,6 +18,7 @@ SUMMARIES = {
     "parse": "show how a workload in plain words is understood",
     "call": "call any tool: gpubroker call rank_offers workload='serve Llama 3.1 8B'",
     "demo": "start the server, connect a real MCP client and show a transcript",
+    "audit": "verify, export or redact the audit log",
     "migrate": "bring the database to this version's schema",
     "doctor": "say what is configured, reachable and stale",
 }
@@ -62,6 +65,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     commands["call"].add_argument(
         "arguments", nargs="*", metavar="name=value", help="its arguments; a value may be JSON"
     )
+    audit_commands.add_options(commands["audit"])
     return root, commands
 
 

@@ -1,0 +1,111 @@
+"""`gpubroker audit verify | export | redact`: the log for those who check it, without a server."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from market.context import Market
+    from market.settings import Settings
+
+DONE, UNWELL = 0, 4
+STEPS = {
+    "verify": "find any entry that was edited, removed, moved or cut off; exit code 4 when there is one",
+    "export": "write every entry with its hash as JSON lines, the head last",
+    "redact": "erase personal details of a subject or an actor; the chain stays whole",
+}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The three steps and their options."""
+    steps = parser.add_subparsers(dest="step", metavar="STEP", required=True)
+    for name, summary in STEPS.items():
+        step = steps.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        # said before the step or after it: what is left out here must not undo what was said there
+        step.add_argument("--data-dir", default=argparse.SUPPRESS, help="folder of the database (GPUBROKER_DATA_DIR)")
+        step.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+        if name != "verify":
+            step.add_argument("--subject", help="only entries about it, such as a booking id")
+            step.add_argument("--actor", help="only entries by them")
+        if name == "export":
+            step.add_argument("--after", type=int, default=0, help="only entries after this number")
+            step.add_argument("--since", help="only entries from this time on (ISO 8601)")
+        if name == "redact":
+            step.add_argument("--reason", help="a case number; it stays in the log")
+
+
+async def audit(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Run one step for the owner of this machine."""
+    from market.context import opened
+    from server.app import make_market
+
+    async with opened(make_market(settings)) as market:
+        return await {"verify": _verify, "export": _export, "redact": _redact}[arguments.step](arguments, market)
+
+
+async def _verify(arguments: argparse.Namespace, market: Market) -> int:
+    found = await _called(market, "verify_audit", {})
+    if arguments.json:
+        print(found.brief())
+    else:
+        for line in _words(found):
+            print(line)
+    return DONE if found.intact else UNWELL
+
+
+def _words(found: Any) -> list[str]:
+    if not found.entries and found.intact:
+        return ["The audit log is empty: nothing has been changed or bought yet."]
+    head = f"entry {found.head.seq} ({found.head.hash})" if found.entries else "nothing"
+    if found.intact:
+        erased = f"; personal details of {found.redacted} were erased on purpose" if found.redacted else ""
+        return [
+            f"The audit log is whole: {found.entries:,} entries, each follows the one before{erased}.",
+            f"It ends with {head}; anchored at entry {found.anchor.seq}.",
+        ]
+    lines = [f"The audit log is NOT as it was written. Problems: {found.problem_count}. It ends with {head}."]
+    for problem in found.problems:
+        lines += [f"- {problem.message}", f"  {problem.next_step}"]
+    return lines
+
+
+async def _export(arguments: argparse.Namespace, market: Market) -> int:
+    given = {name: getattr(arguments, name) for name in ("subject", "actor", "since", "after")}
+    async for line in _lines(market, {name: value for name, value in given.items() if value is not None}):
+        sys.stdout.write(line + "\n")
+    return DONE
+
+
+async def _lines(market: Market, filters: dict[str, Any]) -> AsyncIterator[str]:
+    """Each entry, then `{"head": …}`: the head as it was before the first page, so that it never runs ahead of them."""
+    head = None
+    while True:
+        page = await _called(market, "list_audit_entries", {**filters, "limit": 500})
+        head = head or page.head
+        for entry in page.items:
+            yield entry.model_dump_json(exclude_none=True)
+        if page.next_after is None:
+            break
+        filters = {**filters, "after": page.next_after}
+    yield json.dumps({"head": head.model_dump()})
+
+
+async def _redact(arguments: argparse.Namespace, market: Market) -> int:
+    given = {name: getattr(arguments, name) for name in ("subject", "actor", "reason")}
+    found = await _called(market, "redact_audit", {name: value for name, value in given.items() if value is not None})
+    if arguments.json:
+        print(found.brief())
+    else:
+        print(f"Personal details were erased from {found.redacted} entries; the chain is whole.")
+    return DONE
+
+
+async def _called(market: Market, name: str, arguments: dict[str, Any]) -> Any:
+    from market.context import Context
+    from tools.capability import capabilities
+
+    return await capabilities()[name].call(Context(market), arguments)
