@@ -50,6 +50,11 @@ def _plain(value: Any) -> Any:
     return float(value) if isinstance(value, Decimal) else value
 
 
+def _own_scheme(adapter: type[Adapter]) -> str:
+    """How its addresses begin: with TLS, but for what runs on this machine."""
+    return "http://127.0.0.1:" if adapter.on_this_machine else "https://"
+
+
 def assert_honest(offers: Iterable[Offer], adapter: type[Adapter], unknown_gpus: set[str]) -> None:
     """Every offer is whole, has a real price, and says where and when that comes from."""
     offers = list(offers)
@@ -61,7 +66,7 @@ def assert_honest(offers: Iterable[Offer], adapter: type[Adapter], unknown_gpus:
         assert offer.name
         assert offer.region
         assert sound(offer), offer.id
-        assert offer.source_url.startswith("https://"), offer.id
+        assert offer.source_url.startswith(_own_scheme(adapter)), offer.id
         assert offer.price_as_of.tzinfo is not None
         assert offer.price_as_of <= offer.last_updated
         assert offer.gpu or offer.pricing == "token" or offer.gpu_raw in unknown_gpus, offer.id
@@ -86,7 +91,7 @@ def test_a_provider_says_who_it_is(name: str) -> None:
     assert adapter.title
     assert adapter.website.startswith("https://")
     assert adapter.__doc__
-    assert not adapter.base_url or adapter.base_url.startswith("https://")
+    assert not adapter.base_url or adapter.base_url.startswith(_own_scheme(adapter))
     assert adapter.interval <= adapter.stale_after <= adapter.drop_after
     assert adapter.per_second > 0
     assert adapter.concurrency >= 1
