@@ -149,6 +149,18 @@ async def settle(
         )
 
 
+async def refund(connection: AsyncConnection, mandate_id: str, amount: Decimal) -> None:
+    """Give back what was spent and turned out not to be owed: overruns first, then what counts against the budget."""
+    if amount < 0:
+        raise ValueError("nothing below zero can be given back")
+    held = mandates.c
+    row = (await connection.execute(select(held.spent, held.overrun).where(held.id == mandate_id))).one()
+    over = min(amount, row.overrun)
+    back = min(amount - over, row.spent)
+    values = {"overrun": held.overrun - over, "spent": held.spent - back}
+    await connection.execute(update(mandates).where(held.id == mandate_id).values(values))
+
+
 async def standing(store: Store, mandate_id: str) -> Standing:
     """What is committed, spent and left. Raises NotFound."""
     async with store.read() as connection:

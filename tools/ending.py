@@ -139,15 +139,15 @@ async def close(work: Work, closes_as: str, reason: str) -> bool:
     async with work.store.write() as connection:
         metered = await usage.total(connection, booking.id)
         metered += await _minimum(work, booking, connection)
-        charged = _charged(list(bills.values())) if bills else Decimal(0)
+        owed = charged(list(bills.values())) if bills else Decimal(0)
         for label, bill in bills.items():
             if bill is not None:
                 await booking_book.change_machine(connection, label, bill=bill.amount)
-        final = metered if charged is None else charged
-        if charged is not None and charged != metered:
+        final = metered if owed is None else owed
+        if owed is not None and owed != metered:
             last = next(label for label in bills)
             note = "difference to the provider's bill"
-            await usage.adjust(connection, booking, last, "adjustment", charged - metered, work.now, note)
+            await usage.adjust(connection, booking, last, "adjustment", owed - metered, work.now, note)
         await mandate_book.settle(
             connection,
             booking.mandate_id,
@@ -162,8 +162,8 @@ async def close(work: Work, closes_as: str, reason: str) -> bool:
             closes_as,  # type: ignore[arg-type]
             reason,
             final_cost=final,
-            provider_cost=charged if bills else None,
-            cost_note=explained(metered, charged, bills),
+            provider_cost=owed if bills else None,
+            cost_note=explained(metered, owed, bills),
             claimed=Decimal(0),
             hourly_claimed=Decimal(0),
             ended_at=max((one.ended_at for one in booking.machines if one.ended_at), default=work.now),
@@ -204,7 +204,7 @@ async def _minimum(work: Work, booking: Booking, connection: object) -> Decimal:
     return added
 
 
-def _charged(bills: list[Bill | None]) -> Decimal | None:
+def charged(bills: list[Bill | None]) -> Decimal | None:
     """The provider's own total in US dollars; None when one bill is missing, not final, or in no known currency."""
     total = Decimal(0)
     for bill in bills:

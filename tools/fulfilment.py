@@ -92,6 +92,11 @@ class Fulfilment:
             await self._steps(store, booking_id)
         except booking_book.LeaseLost as lost:
             log.warning("%s", lost)
+        except BrokerError:
+            raise
+        except Exception:
+            # A defect must not look like a refusal: the booking stands as it is written, and is tried again.
+            log.exception("booking %s could not be brought on", booking_id)
         finally:
             renewing.cancel()
             await asyncio.gather(renewing, return_exceptions=True)
