@@ -183,8 +183,10 @@ def _mandate(ctx: Context, request: CreateMandate, key: AgentKey | None, now: da
     if objection:
         raise Conflict(objection, next_step="Make the agent a new key with `gpubroker keys create`.")
     start = now.replace(microsecond=0)
-    within, often = request.amount_range, request.recurrence
-    words = {name: frozenset(getattr(request, name)) for name in ("providers", "regions", "gpus", "tags", "currencies")}
+    within, often, begins = request.amount_range, request.recurrence, request.not_before
+    words: dict[str, Any] = {
+        name: frozenset(getattr(request, name)) for name in ("providers", "regions", "gpus", "tags", "currencies")
+    }
     mandate = Mandate(
         id=mandate_register.new_id(),
         principal=ctx.caller.identity,
@@ -193,7 +195,7 @@ def _mandate(ctx: Context, request: CreateMandate, key: AgentKey | None, now: da
         version=1,
         issued_at=start,
         expires_at=_end(request.expires_in_days, request.expires_at, start),
-        not_before=None if request.not_before is None else request.not_before.replace(microsecond=0),
+        not_before=begins.replace(microsecond=0) if begins is not None and begins > now else None,
         amount_range=None if within is None else AmountRange(min=within.min, max=within.max),
         recurrence=None if often is None else Recurrence(every=often.every, max_bookings=often.max_bookings),
         pricing=frozenset(request.pricing),
