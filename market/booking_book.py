@@ -100,13 +100,11 @@ async def take_due(store: Store, runner: str, *, now: datetime, until: datetime,
     """Hold the open bookings whose next look is due, as many as nobody else is holding."""
     free = or_(bookings.c.runner.is_(None), bookings.c.runner_until <= now)
     due = or_(bookings.c.next_check_at.is_(None), bookings.c.next_check_at <= now)
-    query = (
-        select(bookings.c.id)
-        .where(bookings.c.state.not_in(FINAL_STATES), free, due)
-        .order_by(bookings.c.next_check_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
+    open_ones = select(bookings.c.id).where(bookings.c.state.not_in(FINAL_STATES), free, due).limit(limit)
+    query = open_ones.order_by(bookings.c.next_check_at).with_for_update(skip_locked=True)
+    async with store.read() as connection:
+        if (await connection.execute(open_ones)).first() is None:
+            return []  # nothing to do is the usual case, and costs no write
     async with store.write() as connection:
         found = list((await connection.execute(query)).scalars())
         return await _take(connection, found, runner, now, until) if found else []

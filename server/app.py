@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -45,18 +45,28 @@ def providers() -> tuple[dict[str, type[Adapter]], tuple[Broken, ...]]:
     return discover()
 
 
-async def keep_fresh(market: Market) -> None:
-    """Fetch prices in the background until cancelled, unless the settings say not to."""
-    if market.settings.sync == "off":
-        return
+async def keep_going(market: Market, *, serving: bool) -> None:
+    """What goes on beside the answers until it is cancelled: prices are fetched, bookings watched.
+
+    `serving` says that this process stays: bookings may then rely on its watchdog.
+    """
     # Half a second of imports: in a thread, so that a client that asks for the lists is not kept waiting.
     await asyncio.to_thread(_import_what_fetching_needs)
-    from tools.scheduler import Scheduler
+    from tools.watchdog import Watchdog
 
+    running = [Watchdog(market, serving=serving).run()]
+    if market.settings.sync == "on":
+        from tools.scheduler import Scheduler
+
+        running.append(Scheduler(market).run())
+    await asyncio.gather(*(_told(one) for one in running))
+
+
+async def _told(running: Coroutine[Any, Any, None]) -> None:
     try:
-        await Scheduler(market).run()
+        await running
     except BrokerError as problem:
-        log.warning("prices are not fetched any more: %s", problem)
+        log.warning("background work has ended: %s", problem)
 
 
 def _import_what_fetching_needs() -> None:
@@ -67,6 +77,8 @@ def _import_what_fetching_needs() -> None:
         "market.leases",
         "market.retention",
         "market.snapshot_builder",
+        "market.booking_book",
+        "market.outbox",
     ):
         importlib.import_module(name)
 
@@ -91,7 +103,7 @@ def http_app(settings: Settings, market: Market) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with opened(market), mcp_running():
-            background = asyncio.create_task(keep_fresh(market))
+            background = asyncio.create_task(keep_going(market, serving=True))
             background.add_done_callback(_tell_failure)
             try:
                 yield
@@ -115,7 +127,7 @@ def http_app(settings: Settings, market: Market) -> ASGIApp:
 def _tell_failure(background: asyncio.Task[None]) -> None:
     """The server goes on answering from what is stored; whoever reads the log should know why nothing new comes."""
     if not background.cancelled() and (problem := background.exception()) is not None:
-        log.error("prices are not fetched any more", exc_info=problem)
+        log.error("prices are not fetched and bookings not watched any more", exc_info=problem)
 
 
 class _Health:

@@ -104,11 +104,11 @@ def _say_refusal(refusal: BrokerError, *, as_json: bool) -> None:
 
 
 async def _stdio(_arguments: argparse.Namespace, settings: Settings) -> int:
-    from server.app import keep_fresh, make_market
+    from server.app import keep_going, make_market
     from server.mcp_stdio import run_stdio
 
     market = make_market(settings)
-    await run_stdio(market, settings, on_first_answer=lambda: keep_fresh(market))
+    await run_stdio(market, settings, on_first_answer=lambda: keep_going(market, serving=False))
     return DONE
 
 

@@ -69,13 +69,13 @@ def test_an_empty_folder_answers_at_once_from_the_published_tables(tmp_path: Pat
 def test_answers_go_on_when_fetching_fails(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(_market: Market) -> None:
+    async def broken(_market: Market, *, serving: bool) -> None:
         raise RuntimeError("the scheduler broke")
 
-    monkeypatch.setattr(app, "keep_fresh", broken)
+    monkeypatch.setattr(app, "keep_going", broken)
     with caplog.at_level(logging.ERROR, logger="gpubroker"), opened_app(settings) as http:
         assert http.get(f"{PREFIX}/providers").status_code == 200
-    assert "not fetched any more" in caplog.text
+    assert "not fetched and bookings not watched" in caplog.text
 
 
 def test_fetching_is_cancelled_and_the_database_let_go_at_the_end(
@@ -84,14 +84,15 @@ def test_fetching_is_cancelled_and_the_database_let_go_at_the_end(
     told: list[str] = []
     markets: list[Market] = []
 
-    async def endless(market: Market) -> None:
+    async def endless(market: Market, *, serving: bool) -> None:
+        assert serving
         markets.append(market)
         try:
             await asyncio.Event().wait()
         finally:
             told.append("cancelled")
 
-    monkeypatch.setattr(app, "keep_fresh", endless)
+    monkeypatch.setattr(app, "keep_going", endless)
     with opened_app(settings) as http:
         assert http.get(f"{PREFIX}/providers").status_code == 200
         assert told == []
@@ -99,10 +100,21 @@ def test_fetching_is_cancelled_and_the_database_let_go_at_the_end(
     assert not Path(settings.data_dir / "gpubroker.db-wal").exists()
 
 
-async def test_nothing_is_fetched_when_fetching_is_off(tmp_path: Path) -> None:
+async def test_bookings_are_watched_but_nothing_fetched_when_fetching_is_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds: list[bool] = []
+
+    async def tick(_self: object) -> None:
+        rounds.append(True)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr("tools.watchdog.Watchdog.tick", tick)
+    monkeypatch.delattr("tools.scheduler.Scheduler")
     market = app.make_market(Settings(data_dir=tmp_path / "data", sync="off"))
-    await asyncio.wait_for(app.keep_fresh(market), timeout=5)
-    assert not (tmp_path / "data").exists()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(app.keep_going(market, serving=False), timeout=5)
+    assert rounds == [True]
 
 
 async def test_fetching_into_an_unusable_folder_ends_with_a_word_in_the_log(
@@ -111,7 +123,9 @@ async def test_fetching_into_an_unusable_folder_ends_with_a_word_in_the_log(
     monkeypatch.setattr("tools.scheduler.TICK_SECONDS", 0)
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    task = asyncio.create_task(app.keep_fresh(app.make_market(Settings(data_dir=blocked / "data", sync="on"))))
+    task = asyncio.create_task(
+        app.keep_going(app.make_market(Settings(data_dir=blocked / "data", sync="on")), serving=False)
+    )
     with caplog.at_level(logging.WARNING, logger="gpubroker"):
         await asyncio.wait([task], timeout=0.5)
         task.cancel()
