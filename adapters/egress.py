@@ -55,13 +55,16 @@ class EgressGuard:
     """Refuses an address as written: other schemes, other hosts, other ports, private addresses, user names."""
 
     def __init__(
-        self, name: str, allowed: Iterable[str], *, allow_loopback: bool = False, listed_loopback: bool = False
+        self, name: str, allowed: Iterable[str] | None, *, allow_loopback: bool = False, listed_loopback: bool = False
     ) -> None:
-        """`allow_loopback` lets any port of this machine be reached, `listed_loopback` only those in `allowed`."""
+        """`allow_loopback` lets any port of this machine be reached, `listed_loopback` only those in `allowed`.
+
+        `allowed` None means every public host: for addresses that our own users give.
+        """
         self.name = name
         self.allow_loopback = allow_loopback
         self._listed_loopback = listed_loopback
-        self._allowed = {_host_and_port(entry) for entry in allowed if entry}
+        self._allowed = None if allowed is None else {_host_and_port(entry) for entry in allowed if entry}
 
     def check(self, url: httpx.URL) -> None:
         """Raises ProviderRefused when the address is not one this provider may be reached at."""
@@ -70,7 +73,7 @@ class EgressGuard:
         loopback = host == "localhost" or (address is not None and address.is_loopback)
         if loopback and url.scheme in ("http", "https"):
             port = url.port or (443 if url.scheme == "https" else 80)
-            if self.allow_loopback or (self._listed_loopback and (host, port) in self._allowed):
+            if self.allow_loopback or (self._listed_loopback and (host, port) in (self._allowed or ())):
                 return
         if url.scheme != "https":
             raise self._refused("an address that is not https")
@@ -78,7 +81,7 @@ class EgressGuard:
             raise self._refused("an address with a user name in it")
         if loopback or (address is not None and not is_public(address)):
             raise self._refused("a private or local network address")
-        if (host, url.port or 443) not in self._allowed:
+        if self._allowed is not None and (host, url.port or 443) not in self._allowed:
             raise self._refused("a host that is not on its list")
 
     def judge(self, host: str, addresses: list[str]) -> None:
