@@ -111,7 +111,7 @@ async def cost_per_token(ctx: Context, query: CostPerToken) -> TokenPrice:
 async def _rate(ctx: Context, card: Gpu, query: CostPerToken) -> Rate:
     from market import benchmarks
 
-    model = canonical_model(query.model_name) if query.model_name else SIZES[query.model_size][0]
+    model = canonical_model(query.model_name) if query.model_name else SIZES[query.model_size]
     if query.tokens_per_second is not None:
         own = query.tokens_per_second
         figure = await computed(lambda: _measured(own, "given with the request"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import Field
 
@@ -28,13 +28,11 @@ PRECISION: Final = "fp16"
 ROOFLINE = "estimate by the roofline of the published dense peak and bandwidth, checked against measured decode speeds"
 ENGINE = "any: no engine was run"
 
-SIZES: dict[str, tuple[str, dict[str, Any]]] = {
-    "7b": ("Llama 2 7B", {"parameters": 6.74e9, "layers": 32, "hidden": 4096, "kv_heads": 32, "head_dim": 128}),
-    "13b": ("Llama 2 13B", {"parameters": 13.02e9, "layers": 40, "hidden": 5120, "kv_heads": 40, "head_dim": 128}),
-    "70b": ("Llama 2 70B", {"parameters": 68.98e9, "layers": 80, "hidden": 8192, "kv_heads": 8, "head_dim": 128}),
-}
-"""The model that stands for each size the contract names: published configurations."""
-_BY_NAME = dict(SIZES.values())
+SIZES = {"7b": "Llama 2 7B", "13b": "Llama 2 13B", "70b": "Llama 2 70B"}
+"""The model that stands for each size the contract names."""
+NARROWING = ("fp16", "int8", "int4")
+NOMINAL = 1.25
+"""A name rounds its size, upwards too: a model of unknown shape is held to a ceiling so much higher."""
 
 
 class EstimatedThroughput(Result):
@@ -65,10 +63,6 @@ class Rate:
 
 def shape_named(model: str) -> ModelShape:
     """The shape of a model by name, or the usual one of the size in its name. Raises ValidationFailed for neither."""
-    from mathcore.sizing import ModelShape
-
-    if model in _BY_NAME:
-        return ModelShape(**_BY_NAME[model])
     known = named_in(model)
     if known is not None:
         return shape_of(known)
@@ -100,8 +94,11 @@ def _work(shape: ModelShape, precision: str, batch: int) -> Workload:
     )
 
 
-async def estimate(card: Gpu, model: str, precision: str = PRECISION, batch: int = 1) -> EstimatedThroughput | None:
-    """The roofline's interval for one GPU; None when its figures are not published or the model does not fit on it."""
+async def estimate(card: Gpu, model: str, batch: int = 1) -> EstimatedThroughput | None:
+    """The roofline's interval for one GPU at the widest of `NARROWING` weights that fit on it.
+
+    None when its figures are not published or the model fits in none of them.
+    """
 
     def work() -> EstimatedThroughput | None:
         from mathcore.workload import place, speed
@@ -109,13 +106,14 @@ async def estimate(card: Gpu, model: str, precision: str = PRECISION, batch: int
         figures = _card(card)
         if figures is None:
             return None
-        wanted = _work(shape_named(model), precision, batch)
-        found = speed(wanted, figures, 1) if place(wanted, figures, 1).fits else None
-        if found is None:
+        works = (_work(shape_named(model), precision, batch) for precision in NARROWING)
+        wanted = next((one for one in works if place(one, figures, 1).fits), None)
+        found = None if wanted is None else speed(wanted, figures, 1)
+        if wanted is None or found is None:
             return None
         return EstimatedThroughput(
             model=model,
-            precision=precision,
+            precision=wanted.precision,
             batch=batch,
             engine=ENGINE,
             low=found.low,
@@ -135,12 +133,13 @@ async def check_claim(card: Gpu, model: str, precision: str, batch: int, claimed
         from mathcore.workload import speed
 
         figures = _card(card)
-        if figures is None or (named_in(model) is None and model not in _BY_NAME):
+        known = named_in(model) is not None
+        if figures is None or not (known or size_in(model)):
             return None
         # The least cache to read, and twice the peak for 8-bit arithmetic or 16-bit sums: the highest there is.
         wanted = replace(_work(shape_named(model), precision, batch), context_tokens=1)
         found = speed(wanted, replace(figures, tflops=2 * figures.tflops), 1)
-        return None if found is None else found.ceiling
+        return None if found is None else found.ceiling * (1 if known else NOMINAL)
 
     most = await computed(ceiling)
     if most is not None and claimed > most:
