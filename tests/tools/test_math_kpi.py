@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from market.context import Caller, Context, Market
 from market.errors import NotAllowed
+from market.gpus import catalogue
 from tests.tools.math_door import Door
 from tools.capability import capabilities
 from tools.math_benchmarks import ADMIN
@@ -216,6 +217,36 @@ def test_a_benchmark_shows_what_was_measured_with_source_and_date_else_an_estima
     assert (guess["model"], guess["batch"]) == ("Llama 2 7B", 1)
 
 
+def test_each_card_in_the_table_has_an_estimate_at_the_widest_weights_that_fit(door: Door) -> None:
+    precisions = {}
+    for card in door.got("/math/benchmarks")["items"]:
+        found = door.got(f"/math/benchmarks/{card['gpu_type']}")
+        assert min(found["tflops_fp16"], found["memory_bandwidth_gbps"], found["vram_gb"]) > 0
+        if not found["measured"]:
+            guess = found["estimated"]
+            assert 0 < guess["low"] <= guess["likely"] <= guess["high"] <= guess["ceiling"], card
+            precisions[card["gpu_type"]] = guess["precision"]
+    assert {name: precisions[name] for name in ("L40S", "T4", "RTX-3080", "A16")} == {
+        "L40S": "fp16", "T4": "int8", "RTX-3080": "int4", "A16": "int8",
+    }  # fmt: skip
+
+
+def test_every_figure_of_every_card_is_above_zero_or_said_to_be_unknown(door: Door) -> None:
+    unpublished = set()
+    for name in catalogue():
+        sheet = door.got(f"/math/benchmarks/{name}")
+        figures = [value for key, value in sheet.items() if key.startswith(("tflops_", "memory_band", "vram", "tdp"))]
+        assert all(figure > 0 for figure in figures), name
+        if "specs_source" in sheet and "tflops_fp32" not in sheet:
+            unpublished.add(name)
+        for precision in ("fp32", "fp16"):
+            cost = door.asked("/math/cost-per-gflop", price_per_hour=1, gpu_type=name, precision=precision)
+            known = f"tflops_{precision}" in sheet
+            assert (cost["basis"] != "unknown") == known == ("cost_per_gflop" in cost) == (cost["confidence"] > 0), name
+            assert cost.get("cost_per_gflop", 1) > 0
+    assert unpublished == {"Gaudi2"}
+
+
 def test_a_put_replaces_the_same_conditions_and_says_what_it_replaced(door: Door) -> None:
     path = "/math/benchmarks/a100-sxm4-80gb"
     body = MEASURED | {"tokens_per_second": 900, "batch": 16}
@@ -229,6 +260,7 @@ def test_a_put_replaces_the_same_conditions_and_says_what_it_replaced(door: Door
     ("wrong", "said"),
     [
         ({"tokens_per_second": 100_000, "batch": 1}, "above what one A100-SXM4-80GB can reach"),
+        ({"tokens_per_second": 900, "batch": 1, "model": "my-8B"}, "can reach at batch 1: 159"),
         ({"tokens_per_second": 0}, "above 0"),
         ({"measured_at": "2999-01-01"}, "future"),
         ({"measured_at": "yesterday"}, "measured_at"),
