@@ -117,7 +117,7 @@ async def create_alert(ctx: Context, request: CreateAlert) -> AlertView:
     commitment = intent_of(ctx)
     if commitment.subject is not None:
         return await _one(ctx, commitment.subject)
-    snapshot = await ctx.market.snapshot()
+    snapshot = await ctx.market.refresh()
     target = await _target(ctx, request, snapshot)
     reading = Readings(snapshot).of(target, "")
     condition = _condition(request, target)
