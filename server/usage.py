@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import NoReturn
 
-from server import audit_commands
+from server import audit_commands, mandate_commands
 
 SUMMARIES = {
     "stdio": "serve MCP to the program that starts this one",
@@ -18,6 +18,8 @@ SUMMARIES = {
     "parse": "show how a workload in plain words is understood",
     "call": "call any tool: gpubroker call rank_offers workload='serve Llama 3.1 8B'",
     "demo": "start the server, connect a real MCP client and show a transcript",
+    "keys": "make, show and revoke the keys of agents",
+    "mandate": "sign, show, raise and revoke what an agent may spend",
     "audit": "verify, export or redact the audit log",
     "migrate": "bring the database to this version's schema",
     "doctor": "say what is configured, reachable and stale",
@@ -66,6 +68,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
         "arguments", nargs="*", metavar="name=value", help="its arguments; a value may be JSON"
     )
     audit_commands.add_options(commands["audit"])
+    mandate_commands.add_key_options(commands["keys"])
+    mandate_commands.add_mandate_options(commands["mandate"])
     return root, commands
 
 
