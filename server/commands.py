@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from server import audit_commands
+from server import audit_commands, mandate_commands
 from server.usage import parsed
 
 if TYPE_CHECKING:
@@ -216,6 +216,8 @@ COMMANDS: dict[str, Command] = {
     "parse": _parse,
     "call": _call,
     "demo": _demo,
+    "keys": mandate_commands.keys,
+    "mandate": mandate_commands.mandate,
     "audit": audit_commands.audit,
     "migrate": _migrate,
     "doctor": _doctor,
