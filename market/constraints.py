@@ -74,6 +74,33 @@ class Below:
 
 
 @dataclass(frozen=True, slots=True)
+class Without:
+    """A few rows that are left out, whatever they hold; `rows` is sorted."""
+
+    rows: Rows
+    size: int
+    is_quick = True
+
+    @property
+    def share(self) -> float:
+        """The part of all rows that stays."""
+        return 1.0 - self.rows.size / max(1, self.size)
+
+    def holds(self, rows: Where) -> Mask:
+        """Which of the rows stay."""
+        if not isinstance(rows, slice):
+            return ~np.isin(rows, self.rows)
+        stay = np.ones(len(range(*rows.indices(self.size))), dtype=np.bool_)
+        self.strike(stay, rows.start or 0)
+        return stay
+
+    def strike(self, mask: Mask, start: int) -> None:
+        """Take the rows out of a mask that begins at row `start`."""
+        first, last = np.searchsorted(self.rows, (start, start + mask.size))
+        mask[self.rows[first:last] - start] = False
+
+
+@dataclass(frozen=True, slots=True)
 class AnyOf:
     """At least one of several conditions, such as a word in the name or among the tags."""
 
@@ -119,6 +146,8 @@ class Constraint:
 
 def constraints(query: Query, frame: Frame, stale_providers: frozenset[str]) -> Iterator[Constraint]:
     """What the query demands, the constraint one gives up most easily first."""
+    if query.leaves_out_simulated and frame.simulated.size:
+        yield Constraint("provider", "real", (Without(frame.simulated, frame.size),), implied=True)
     yield from _prices(query, frame)
     yield from _memberships(query, frame, stale_providers)
     yield from _bounds(query, frame)

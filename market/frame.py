@@ -53,8 +53,10 @@ class Frame:
     """Rows that are another row's machine sold through a reseller."""
     direct: Rows
     """And the rows of those machines."""
+    simulated: Rows
+    """The rows of offers that are not real, in order; whoever does not ask for their provider never sees them."""
     cheapest: dict[tuple[str, str], int]
-    """Per canonical GPU and kind of pricing, the row with the lowest price of a whole GPU."""
+    """Per canonical GPU and kind of pricing, the row with the lowest price of a whole GPU that is really sold."""
     _remembered: dict[tuple[str, Hashable], Membership] = field(default_factory=dict)
 
     def cards_called(self, words: tuple[str, ...]) -> Mask:

@@ -23,6 +23,9 @@ MAX_WORD = 32
 Position = tuple[int | float, str]
 """Where a page ended: the sort value and id of its last offer."""
 
+SIMULATED = frozenset({"sandbox"})
+"""Providers that sell nothing real: their offers are found by those who name the provider, and by nobody else."""
+
 _WORD = re.compile(r"[^\W_]+")
 _FOLDED = ("gpu", "provider", "availability", "tags", "pricing", "price_source")
 _MONEY = ("price_min", "price_max", "price_per_gpu_max")
@@ -46,6 +49,8 @@ def words(text: str) -> list[str]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """All filters must hold; the entries of one tuple are alternatives, but every tag and every word is needed.
+
+    Simulated offers are left out unless `provider` names where they come from.
 
     Prices are US dollars an hour for the whole instance. An offer that does not state a figure fails a bound on it.
     `fresh_only` leaves out what its provider has not confirmed lately; the search is told since when.
@@ -101,6 +106,11 @@ class Query:
 
     def _settle(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
+
+    @property
+    def leaves_out_simulated(self) -> bool:
+        """Whether only what is really sold is meant."""
+        return SIMULATED.isdisjoint(self.provider)
 
     def after(self, position: Sequence[Any]) -> Query:
         """The same query, continued where a page ended. Raises CursorExpired for a position no page could have."""

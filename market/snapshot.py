@@ -13,7 +13,7 @@ import numpy as np
 
 from market import gpus, regions
 from market.columns import Ordering, Rows
-from market.constraints import Condition, Constraint, Span, constraints
+from market.constraints import Condition, Constraint, Span, Without, constraints
 from market.frame import Frame
 from market.offers import Offer, Pricing
 from market.query import Position, Query
@@ -64,7 +64,8 @@ class Snapshot:
         self.frame = frame
         self.version = version
         self.built_at = built_at
-        self.count = frame.size
+        self.count = frame.size - frame.simulated.size
+        """Offers of what is really sold."""
 
     def search(self, query: Query, *, stale_providers: frozenset[str] = frozenset()) -> Hits:
         """The page a query asks for. `stale_providers` are those `fresh_only` leaves out."""
@@ -87,10 +88,12 @@ class Snapshot:
     def _matching(self, conditions: list[Condition]) -> Rows:
         """Every row that meets all conditions, in the order of price."""
         start = max((each.start for each in conditions if isinstance(each, Span)), default=0)
-        end = min((each.end for each in conditions if isinstance(each, Span)), default=self.count)
+        end = min((each.end for each in conditions if isinstance(each, Span)), default=self.frame.size)
         if start >= end:
             return np.empty(0, dtype=np.intp)
-        others = sorted((each for each in conditions if not isinstance(each, Span)), key=lambda each: each.share)
+        left_out = [each for each in conditions if isinstance(each, Without)]
+        others = [each for each in conditions if not isinstance(each, Span | Without)]
+        others.sort(key=lambda each: each.share)
         if others and others[0].share == 0.0:
             return np.empty(0, dtype=np.intp)
         mask = None
@@ -98,7 +101,15 @@ class Snapshot:
             if condition.is_quick:
                 holds = condition.holds(slice(start, end))
                 mask = holds if mask is None else np.logical_and(mask, holds, out=mask)
-        rows = np.arange(start, end) if mask is None else np.flatnonzero(mask) + start
+        if left_out and mask is None:
+            mask = np.ones(end - start, dtype=np.bool_)
+        if mask is None:
+            rows = np.arange(start, end)
+        else:
+            # A few rows are struck out of the mask in place: a mask of their own would cost every search a pass.
+            for each in left_out:
+                each.strike(mask, start)
+            rows = np.flatnonzero(mask) + start
         for condition in others:
             if not condition.is_quick:
                 rows = rows[condition.holds(rows)]
@@ -133,8 +144,8 @@ class Snapshot:
 
     @cached_property
     def providers(self) -> tuple[str, ...]:
-        """Every provider with an offer, by name."""
-        return self._names("provider")
+        """Every provider with an offer, by name, the simulated ones too."""
+        return tuple(sorted(self.counts("provider", simulated=True)))
 
     @cached_property
     def gpus(self) -> tuple[str, ...]:
@@ -149,18 +160,24 @@ class Snapshot:
     def _names(self, field: str) -> tuple[str, ...]:
         return tuple(sorted(self.counts(field)))
 
-    def counts(self, field: str) -> dict[str, int]:
-        """How many offers hold each value of a text field, such as `provider`, `gpu`, `region` or `availability`."""
+    def counts(self, field: str, *, simulated: bool = False) -> dict[str, int]:
+        """How many offers hold each value of a text field, such as `provider`, `gpu`, `region` or `availability`.
+
+        Of what is really sold, unless the simulated offers are to be counted too.
+        """
         column = self.frame.columns[field]
+        counts = column.counts
+        if not simulated and self.frame.simulated.size:
+            counts = counts - np.bincount(column.codes[self.frame.simulated], minlength=len(column.values))
         return {
             value: count
-            for value, count in zip(column.values, column.counts.tolist(), strict=True)
+            for value, count in zip(column.values, counts.tolist(), strict=True)
             if value is not None and count
         }
 
     def counts_by_provider(self) -> dict[str, int]:
-        """How many offers each provider has."""
-        return self.counts("provider")
+        """How many offers each provider has, the simulated ones too."""
+        return self.counts("provider", simulated=True)
 
     def cheapest_by_gpu(self) -> dict[str, CheapestGpu]:
         """Per canonical GPU the lowest price of a whole one: on demand where it is sold so, else of any kind."""

@@ -18,6 +18,7 @@ from market import gpus, regions
 from market.columns import DECODERS, Column, Mask, Ordering, code_type, decoded
 from market.frame import AMOUNT_FIELDS, NO_AMOUNT, NOT_COMPARED, Frame
 from market.offers import Offer
+from market.query import SIMULATED
 from market.rows import AT, OFFER_FIELDS, Row, encode
 from market.snapshot import Snapshot
 from market.vocabulary import Vocabulary, byte_strings, found_at
@@ -93,6 +94,8 @@ class Recorder:
         orderings = _orderings(columns, price, id_rank)
         row_of_id = _inverse(id_rank)
         resold, direct = _resales(columns["direct_offer_id"], sorted_ids, row_of_id)
+        sellers = columns["provider"]
+        is_simulated = sellers.chosen(SIMULATED.__contains__)[sellers.codes]
         frame = Frame(
             size=price.size,
             priced=int(np.searchsorted(price, _NO_PRICE)),
@@ -109,7 +112,8 @@ class Recorder:
             row_of_id=row_of_id,
             resold=resold,
             direct=direct,
-            cheapest=_cheapest(columns, orderings["price_per_gpu"]),
+            simulated=np.flatnonzero(is_simulated),
+            cheapest=_cheapest(columns, orderings["price_per_gpu"], is_simulated),
         )
         return Snapshot(frame, version, built_at)
 
@@ -225,9 +229,10 @@ def _resales(
     return rows, target[rows]
 
 
-def _cheapest(columns: dict[str, Column], per_gpu: Ordering) -> dict[tuple[str, str], int]:
+def _cheapest(columns: dict[str, Column], per_gpu: Ordering, left_out: Mask) -> dict[tuple[str, str], int]:
     """The first row of each GPU and kind of pricing, in the order of price per whole GPU."""
     order = _inverse(per_gpu.rank)[: per_gpu.first_from(NOT_COMPARED)]
+    order = order[~left_out[order]]
     gpu, pricing = columns["gpu"], columns["pricing"]
     kinds = len(pricing.values)
     kind, first = np.unique(gpu.codes[order].astype(np.int64) * kinds + pricing.codes[order], return_index=True)
