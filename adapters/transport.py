@@ -359,6 +359,8 @@ class ProviderClient:
         name, facts = self.adapter.name, {"provider": self.adapter.name}
         if isinstance(problem, Unusable):
             return _Failure(ProviderFailed(f"`{name}` {problem}.", next_step=_LAST_KNOWN, details=facts))
+        if isinstance(problem, orders.NEVER_SENT):
+            facts["reason"] = "unreachable"
         what = (
             f"`{name}` did not answer within {self.adapter.timeout_seconds:g} s."
             if isinstance(problem, _TOO_SLOW)

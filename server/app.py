@@ -150,7 +150,7 @@ class _Health:
         snapshot = await self._market.snapshot()
         states = await self._market.provider_states()
         now = self._market.clock.now()
-        counts = snapshot.counts("provider")
+        counts = snapshot.counts_by_provider()
         told = {
             name: {
                 "state": state.state,

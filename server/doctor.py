@@ -53,7 +53,7 @@ async def examine(
         _look_at_disk(settings, enough_disk_bytes, problems)
         async with opened(market):
             snapshot = await market.snapshot()
-            states, counts = await market.provider_states(), snapshot.counts("provider")
+            states, counts = await market.provider_states(), snapshot.counts_by_provider()
             configuration["offers"] = str(snapshot.count)
             unmapped = sorted(raw for gpu, raw in snapshot.frame.cards.values if gpu is None and raw)
     except BrokerError as problem:
@@ -65,7 +65,8 @@ async def examine(
         _line(name, states.get(name), counts.get(name, 0), now, live=name in asked, reached=reached.get(name))
         for name in adapters
     ]
-    problems += _provider_problems([line for line in lines if line["live"]])
+    needed = [line for line in lines if line["live"] and (line["reachable"] or not adapters[line["provider"]].optional)]
+    problems += _provider_problems(needed)
     return {"configuration": configuration, "providers": lines, "unmapped_gpus": unmapped, "problems": problems}
 
 
@@ -85,8 +86,11 @@ def _configuration(settings: Settings) -> dict[str, str]:
 
 async def _reached(adapters: Mapping[str, Provider], reach: Reach) -> dict[str, bool]:
     """Whether the API of each of these providers can be connected to from here."""
-    addresses = [urlsplit(adapter.base_url) for adapter in adapters.values()]
-    answers = await asyncio.gather(*(reach(one.hostname or "", one.port or 443) for one in addresses))
+    addresses = [urlsplit(adapter.address()) for adapter in adapters.values()]
+    usual = {"http": 80, "https": 443}
+    answers = await asyncio.gather(
+        *(reach(one.hostname or "", one.port or usual.get(one.scheme, 443)) for one in addresses)
+    )
     return dict(zip(adapters, answers, strict=True))
 
 

@@ -269,13 +269,16 @@ class Overview(Result):
 @capability("GET /market/overview", scope="market:read", effect="read")
 async def market_overview(ctx: Context, query: MarketOverview) -> Overview:
     """Show the market at a glance: cheapest price per GPU and its week, provider health and freshness."""
+    from market.query import SIMULATED
+
     snapshot = await ctx.market.snapshot()
     states = await ctx.market.provider_states()
     now = ctx.market.clock.now()
     shown = sorted(snapshot.cheapest_by_gpu().values(), key=lambda one: (-one.offers, one.gpu))[: query.gpus]
     changes = await _week_changes(ctx, snapshot, shown, now)
     counts = snapshot.counts("provider")
-    silent = sorted(name for name, state in states.items() if state.state in ("unhealthy", "degraded"))
+    real = {name: state for name, state in states.items() if name not in SIMULATED}
+    silent = sorted(name for name, state in real.items() if state.state in ("unhealthy", "degraded"))
     return Overview(
         offers=snapshot.count,
         providers=len(counts),
@@ -290,7 +293,7 @@ async def market_overview(ctx: Context, query: MarketOverview) -> Overview:
             )
             for one in shown
         ],
-        provider_health=[provider_line(state, counts.get(name, 0), now) for name, state in sorted(states.items())],
+        provider_health=[provider_line(state, counts.get(name, 0), now) for name, state in sorted(real.items())],
         catalogue_version=snapshot.version,
         generated_at=now,
         warnings=[f"Not answering: {', '.join(silent)}; their last known prices stand."] if silent else None,

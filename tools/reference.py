@@ -122,7 +122,7 @@ async def get_gpu(ctx: Context, query: Named) -> GpuSheet:
 @capability(scope="market:read", effect="read", doors=_NO_DOOR_OF_ITS_OWN)
 async def list_providers(ctx: Context, query: Everything) -> ProviderNames:
     """List every provider with its health, the freshness of its prices and the number of its offers."""
-    counts = (await ctx.market.snapshot()).counts("provider")
+    counts = (await ctx.market.snapshot()).counts_by_provider()
     states = await ctx.market.provider_states()
     now = ctx.market.clock.now()
     return ProviderNames(
@@ -140,7 +140,7 @@ async def get_provider(ctx: Context, query: Named) -> ProviderSheet:
     name = query.name.strip().lower()
     if name not in states:
         raise _unknown("provider", query.name, near(name, sorted(states)))
-    offers = snapshot.counts("provider").get(name, 0)
+    offers = snapshot.counts_by_provider().get(name, 0)
     cheapest = (await _cheapest(ctx, Query(provider=(name,), limit=5)))[1]
     known = provider_line(states[name], offers, ctx.market.clock.now())
     state = states[name]

@@ -47,6 +47,8 @@ class ProviderRun:
     unknown_gpus: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     error: str | None = None
+    absent: bool = False
+    """Nobody answered at the address of a provider that need not run."""
 
     @property
     def rows_per_second(self) -> float:
@@ -158,9 +160,11 @@ async def sync_provider(market: Market, adapter: type[Adapter], *, connect: Conn
         log.exception("adapter %s failed", adapter.name)
         run = ProviderRun(adapter.name, now, 0.0, "none", error=_defect(fault))
     run = replace(run, seconds=time.perf_counter() - began)
-    live = run.offers if run.error is None or run.offers else before.offers if before is not None else 0
+    kept = run.absent or (run.error is not None and not run.offers)
+    live = run.offers if not kept else before.offers if before is not None else 0
     await catalogue.note_health(store, _health(adapter, now, offers=live, run=run))
-    await catalogue.note_run(store, _logged(run, now))
+    if not run.absent:
+        await catalogue.note_run(store, _logged(run, now))
     return run
 
 
@@ -212,6 +216,8 @@ async def _fetched(store: Store, adapter: type[Adapter], now: datetime, connect:
     except StorageFailed:
         raise
     except BrokerError as problem:
+        if adapter.optional and problem.details.get("reason") == "unreachable":
+            return ProviderRun(adapter.name, now, 0.0, "not running", warnings=(adapter.notice,), absent=True)
         return _run(adapter, now, report, error=str(problem))
     except Exception as fault:  # a defect in one adapter must not stop the others
         log.exception("adapter %s failed", adapter.name)
@@ -271,7 +277,7 @@ def _health(adapter: type[Adapter], now: datetime, *, offers: int, run: Provider
     from market.catalogue import ProviderHealth
 
     asked = run is not None
-    well = asked and run.error is None if run is not None else not adapter.has_api()
+    well = run.error is None and not run.absent if run is not None else not adapter.has_api()
     missing = _missing_secrets(adapter)
     notice = f"{adapter.notice} Set {', '.join(missing)} for live prices.".strip() if missing else adapter.notice
     return ProviderHealth(
@@ -293,6 +299,8 @@ def _health(adapter: type[Adapter], now: datetime, *, offers: int, run: Provider
 
 def _state(adapter: type[Adapter], run: ProviderRun | None, offers: int) -> HealthState:
     if not adapter.has_api() and offers == 0:
+        return "disabled"
+    if run is not None and run.absent:
         return "disabled"
     if run is None:
         return "unknown" if adapter.has_api() else "healthy"
