@@ -18,10 +18,14 @@ MOST_BALLOTS = 1e12
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Count:
-    """Points of each alternative and the order, most points first; equal points in the order of position."""
+    """Points of each alternative and the order, most points first; equal points in the order of position.
+
+    `parts` is rankings × alternatives: what each ranking, as often as it counts, gave; the points are their sum.
+    """
 
     points: Floats
     order: Places
+    parts: Floats
 
 
 def borda(places: ArrayLike, ballots: Sequence[int] | None = None) -> Count:
@@ -41,10 +45,9 @@ def borda(places: ArrayLike, ballots: Sequence[int] | None = None) -> Count:
         raise ValueError("ballots must be finite, not negative, and not all zero")
     if counts.max() > MOST_BALLOTS:
         raise ValueError(f"ballots must be at most {MOST_BALLOTS:g}, not {counts.max():g}")
-    points = np.zeros(matrix.shape[1])
-    for ranking, count in zip(matrix, counts, strict=True):
-        points += count * _points(ranking)
-    return Count(points, np.argsort(-np.round(points, TIE_DECIMALS), kind="stable"))
+    parts = np.array([count * _points(ranking) for ranking, count in zip(matrix, counts, strict=True)])
+    points = np.asarray(parts.sum(axis=0), dtype=np.float64)
+    return Count(points, np.argsort(-np.round(points, TIE_DECIMALS), kind="stable"), parts)
 
 
 def places_of_order(order: ArrayLike) -> NDArray[np.intp]:

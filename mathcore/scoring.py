@@ -31,6 +31,8 @@ class Scores:
 class Compromise:
     """VIKOR: S group utility, R worst regret and Q their compromise (less is better), the order by Q, and its verdict.
 
+    `parts` is criteria × alternatives, the regret w (f* − f) / (f* − f⁻) of each on each: S is their sum and R the
+    greatest of them, on the criterion `regretted` (the first, where several are as great; −1 where nothing is).
     `compromise` are the alternatives to agree on, best first. `advantage`: the first leads the second by 1 / (n − 1).
     `stable`: it is also the best by S or R. With both it stands alone.
     """
@@ -42,6 +44,8 @@ class Compromise:
     advantage: bool
     stable: bool
     compromise: Places
+    parts: Floats
+    regretted: Places
 
 
 def wsm(
@@ -115,7 +119,8 @@ def vikor(columns: ArrayLike, weights: Sequence[float] | Floats, benefit: Sequen
     index = v * _stretched(utility) + (1 - v) * _stretched(regret)
     order = best_first(-index, decision.counted())
     advantage, stable, agreed = _verdict(index, utility, regret, order)
-    return Compromise(utility, regret, index, order, advantage, stable, agreed)
+    regretted = np.where(regret > 0, regrets.argmax(axis=0), -1)
+    return Compromise(utility, regret, index, order, advantage, stable, agreed, regrets, regretted)
 
 
 def _stretched(values: Floats) -> Floats:

@@ -78,12 +78,24 @@ def _filled(values: list[float | None], stand_in: Callable[[list[float]], float]
     return [instead if value is None else value for value in values]
 
 
-def why(table: Table, weights: Mapping[str, float], best: int, at: int, parts: Mapping[str, float]) -> str:
+def why(
+    table: Table,
+    weights: Mapping[str, float],
+    best: int,
+    at: int,
+    parts: Mapping[str, float],
+    regret: tuple[str, float] | None = None,
+) -> str:
     """Against the winner (for the winner: against the field), criterion by criterion, what matters most first.
 
     `parts`: what each criterion brought the winner, or cost an offer against it, as `mathcore.explain` divides the
-    score; without any the weights tell what matters.
+    score; without any the weights tell what matters. `regret`: the criterion that VIKOR holds against it most.
     """
+    told = _against(table, weights, best, at, parts)
+    return told if regret is None else f"{told} Greatest regret: {regret[0]} ({regret[1]:.3f})."
+
+
+def _against(table: Table, weights: Mapping[str, float], best: int, at: int, parts: Mapping[str, float]) -> str:
     told = sorted(
         (name for name in CRITERIA if weights[name] > 0), key=lambda name: (-abs(parts.get(name, 0.0)), -weights[name])
     )

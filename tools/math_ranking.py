@@ -143,6 +143,7 @@ class BordaRanking(Result):
 
     rankings: list[int]
     points: list[float]
+    points_by_method: dict[str, list[float]] | None = Field(default=None, description="What each method gave.")
 
 
 class LeftOut(Result):
@@ -197,7 +198,8 @@ def _by_all(query: ManyMethods) -> ManyRankings:
         raise ValueError("no method fits these values: " + "; ".join(f"{one.method}: {one.reason}" for one in left))
     count = borda([places_of_scores(one.scores) for one in found])
     order = best_first(count.points, decision.counted())
-    together = BordaRanking(rankings=order.tolist(), points=count.points.tolist())
+    given = {one.method: part for one, part in zip(found, count.parts.tolist(), strict=True)}
+    together = BordaRanking(rankings=order.tolist(), points=count.points.tolist(), points_by_method=given)
     return ManyRankings(
         methods=found,
         borda=together,

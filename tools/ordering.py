@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mathcore.decision import Places
+    from mathcore.scoring import Compromise
     from mathcore.stability import WeightRange
 
     Floats = NDArray[np.float64]
@@ -49,8 +50,9 @@ class Turn:
 class Verdict:
     """The order, best first, of all offers; and of those shown what the order follows from.
 
-    `contributions` and `losses` (to the first) are by offer, then criterion; VIKOR and the count have none. `places`
-    are those the single methods give. `dominators` name for an offer one that equals or beats it everywhere.
+    `contributions` and `losses` (to the first) are by offer, then criterion; VIKOR's are parts of 1 − S, and
+    `regrets` names the criterion of its R, and R; those of the count are by method, and it has no losses. `places` are
+    those the single methods give. `dominators` name for an offer one that equals or beats it everywhere.
     """
 
     order: list[int]
@@ -61,6 +63,7 @@ class Verdict:
     turn: Turn | None = None
     contributions: dict[int, dict[str, float]] = field(default_factory=dict)
     losses: dict[int, dict[str, float]] = field(default_factory=dict)
+    regrets: dict[int, tuple[str, float]] = field(default_factory=dict)
     places: dict[int, dict[str, int]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -80,6 +83,8 @@ def decide(columns: Mapping[str, Sequence[float]], weights: Mapping[str, float],
     order, scores, places = choice.ordered(method, singles)
     first = [int(at) for at in order[:shown]]
     contributions, losses = choice.explained(method, first, int(order[0]))
+    if method == "borda":
+        contributions = choice.counted(places, first)
     ranges = choice.ranges(method, int(order[0])) if len(scores) > 1 else None
     stability = None
     if len(scores) > 1:
@@ -93,6 +98,7 @@ def decide(columns: Mapping[str, Sequence[float]], weights: Mapping[str, float],
         turn=choice.turn(ranges or []),
         contributions=contributions,
         losses=losses,
+        regrets=choice.regrets(first) if method == "vikor" else {},
         places={at: {name: int(given[at]) + 1 for name, given in places.items()} for at in first} if places else {},
         warnings=(f"wpm is not counted: {_NEEDS_POSITIVE}; {zero} is 0 for some.",)
         if method == "borda" and zero
@@ -140,16 +146,39 @@ class _Choice:
         """What each criterion brought each shown offer, and what it cost it against the winner."""
         from mathcore.explain import explain_topsis, explain_wsm
 
-        if method in ("vikor", "borda"):
+        if method == "borda":
             return {}, {}
         if method == "topsis" or method == "wsm":
             explain = explain_topsis if method == "topsis" else explain_wsm
             found = explain(self.matrix, self.shares, self.benefit, alternatives=shown)
             brought, lost = found.contributions, found.losses
         else:
-            weighted = self._parts(method) * self._column_of_shares()
+            if method == "vikor":
+                weighted = self._column_of_shares() - self._compromise().parts
+            else:
+                weighted = self._parts(method) * self._column_of_shares()
             brought, lost = weighted[:, list(shown)], weighted[:, [winner]] - weighted[:, list(shown)]
         return self._by_offer(brought, shown), self._by_offer(lost, shown)
+
+    def regrets(self, shown: Sequence[int]) -> dict[int, tuple[str, float]]:
+        """The criterion of each shown offer's greatest regret, and that regret; none for one best on all of them."""
+        found = self._compromise()
+        return {
+            at: (self.names[found.regretted[at]], float(found.regret[at])) for at in shown if found.regretted[at] >= 0
+        }
+
+    def counted(self, places: Mapping[str, Places], shown: Sequence[int]) -> dict[int, dict[str, float]]:
+        """What each method's ranking brought each shown offer; they sum to its score."""
+        from mathcore.borda import borda
+
+        parts = borda(list(places.values())).parts
+        parts = parts / (len(places) * max(1, parts.shape[1] - 1))
+        return {at: dict(zip(places, parts[:, at].tolist(), strict=True)) for at in shown}
+
+    def _compromise(self) -> Compromise:
+        from mathcore.scoring import vikor
+
+        return vikor(self.matrix, self.shares, self.benefit)
 
     def _column_of_shares(self) -> Floats:
         from mathcore.weights import scaled_weights

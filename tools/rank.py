@@ -87,7 +87,7 @@ class RankedOffer(OfferLine):
     why: str = Field(description="In brackets the part of the score at stake.")
     contributions: dict[str, Number] | None = Field(
         default=None,
-        description="What each criterion brings; they sum to the score (weighted product: to its logarithm).",
+        description="What each criterion (Borda: method) brings; sums to the score (wpm: its logarithm; VIKOR: 1 − S).",
     )
     places: dict[str, int] | None = Field(default=None, description="Place by each method a Borda count takes in.")
     pareto: bool = Field(
@@ -183,7 +183,7 @@ def _reasons(
     parts = (brought if at == best else verdict.losses.get(at)) or {}
     return {
         "score": round(verdict.scores[at], 4),
-        "why": why(table, weights, best, at, parts),
+        "why": why(table, weights, best, at, parts, verdict.regrets.get(at)),
         "contributions": {name: round(part, 4) for name, part in brought.items()} if brought else None,
         "places": verdict.places.get(at),
         "pareto": dominator is None,

@@ -60,6 +60,7 @@ def test_neither_rankings_nor_alternatives_have_a_privileged_position(
 
 def test_ballots_count_a_ranking_as_often_as_they_say() -> None:
     assert borda([[0, 1], [1, 0]], [3, 1]).points.tolist() == [3, 1]
+    assert borda([[0, 1], [1, 0]], [3, 1]).parts.tolist() == [[3, 0], [0, 1]]
     assert borda([[0, 1], [1, 0]], [1, 0]).points.tolist() == [1, 0]
 
 

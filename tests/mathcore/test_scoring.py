@@ -97,6 +97,16 @@ def test_a_close_second_belongs_to_the_compromise() -> None:
     assert sorted(found.compromise.tolist()) == [0, 1]
 
 
+@untimed
+@given(decisions())
+def test_the_regrets_of_a_compromise_sum_to_its_utility_and_the_greatest_is_named(decision: Drawn) -> None:
+    found = vikor(*decision)
+    assert found.parts.sum(axis=0) == pytest.approx(found.utility)
+    assert found.parts.max(axis=0).tolist() == found.regret.tolist()
+    for at, criterion in enumerate(found.regretted.tolist()):
+        assert found.regret[at] == (found.parts[criterion, at] if criterion >= 0 else 0)
+
+
 def test_one_alternative_is_its_own_compromise() -> None:
     found = vikor([[4], [2]], [1, 1], [True, False])
     assert (found.compromise_index.tolist(), found.compromise.tolist()) == ([0], [0])

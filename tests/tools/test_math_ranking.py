@@ -107,6 +107,9 @@ def test_every_method_ranks_and_borda_counts_them_all(door: Door) -> None:
         assert one["rankings"][0] == 2
     assert found["borda"]["rankings"] == found["rankings"]
     assert sum(found["borda"]["points"]) == pytest.approx(len(STANDARD) * (3 + 2 + 1))
+    given_by = found["borda"]["points_by_method"]
+    assert list(given_by) == list(STANDARD)
+    assert [sum(points) for points in zip(*given_by.values(), strict=True)] == found["borda"]["points"]
     assert found["rankings"][0] == 2
 
 

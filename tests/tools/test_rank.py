@@ -84,7 +84,31 @@ async def test_a_first_place_that_cannot_be_solved_for_is_tried_and_said_so(mark
     ranking = await ask(market, "rank_offers", method=method)
     assert (ranking.winner_stays, ranking.critical) == (None, None)
     assert re.match(r"Tried, not solved for: .* keeps the first in \d of 8 trials", ranking.stability)
-    assert {item.contributions for item in ranking.items} == {None}
+
+
+async def test_a_compromise_shows_what_each_criterion_brings_and_which_is_regretted_most(market: Market) -> None:
+    await stocked(market, CHEAP, FAST, WORSE)
+    ranking = await ask(market, "rank_offers", method="vikor", weights={"price": 3, "performance": 1})
+    sums = await ask(market, "rank_offers", method="wsm", weights={"price": 3, "performance": 1})
+    # S of VIKOR is what is missing to the weighted sum of criteria scaled by their range.
+    assert {item.id: item.contributions for item in ranking.items} == {
+        item.id: item.contributions for item in sums.items
+    }
+    told = {item.id: re.findall(r"Greatest regret: (\w+) \((.*)\)\.$", item.why) for item in ranking.items}
+    for item in ranking.items:
+        left = {"price": 0.75 - item.contributions["price"], "performance": 0.25 - item.contributions["performance"]}
+        most = max(left, key=lambda name: left[name])
+        assert told[item.id] == [(most, f"{left[most]:.3f}")]
+
+
+async def test_a_count_shows_what_each_method_brings(market: Market) -> None:
+    await stocked(market, CHEAP, FAST, WORSE)
+    ranking = await ask(market, "rank_offers", method="borda")
+    for item in ranking.items:
+        assert item.contributions.keys() == item.places.keys()
+        assert sum(item.contributions.values()) == pytest.approx(item.score, abs=5e-4)
+        # Of three places in five rankings the first brings all a ranking has, the last nothing.
+        assert {name: round(1 + 10 * (0.2 - part)) for name, part in item.contributions.items()} == item.places
 
 
 async def test_a_count_over_all_methods_shows_the_place_each_gives(market: Market) -> None:
@@ -283,7 +307,11 @@ def test_no_offer_stands_above_one_that_beats_it_and_every_explanation_is_true(
         assert not set(beaten_by) & set(order[place:])
         assert verdict.dominators.get(at) == (beaten_by[0] if beaten_by else None)
         losses = verdict.losses.get(at, {})
-        if losses and method != "wpm":
+        if method == "vikor":
+            assert sum(losses.values()) == pytest.approx(
+                sum(verdict.contributions[order[0]].values()) - sum(verdict.contributions[at].values()), abs=1e-9
+            )
+        elif losses and method != "wpm":
             assert sum(losses.values()) == pytest.approx(verdict.scores[order[0]] - verdict.scores[at], abs=1e-9)
         told = why(table, named, order[0], at, losses)
         losing, _, winning = told.partition("wins on")
