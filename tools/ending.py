@@ -167,7 +167,6 @@ async def close(work: Work, closes_as: str, reason: str) -> bool:
             claimed=Decimal(0),
             hourly_claimed=Decimal(0),
             ended_at=max((one.ended_at for one in booking.machines if one.ended_at), default=work.now),
-            runner=work.runner,
         )
     await work.point("closed")
     await work.reload()
