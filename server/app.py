@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from market.context import Market, opened
 from market.errors import BrokerError, ValidationFailed
 from market.settings import Settings
-from server import rest
+from server import approval_page, rest
 from server.bearer_keys import BearerKeys
 from server.local_guard import LOOPBACK_NAMES, LocalGuard
 from server.version import product_version
@@ -27,6 +27,8 @@ from server.version import product_version
 if TYPE_CHECKING:
     from adapters import Broken
     from adapters.base import Adapter
+    from adapters.sandbox_cloud import SandboxCloud
+    from adapters.sandbox_http import SandboxFace, Wire
 
 log = logging.getLogger("gpubroker")
 
@@ -36,6 +38,28 @@ def make_market(settings: Settings) -> Market:
     from tools.sync import seed
 
     return Market(settings, seed=seed)
+
+
+def practice_cloud(
+    *, seed: int | None, enforce_end: bool, calm: bool, state: Path | None, wire_of: Callable[[Scope], Wire]
+) -> tuple[SandboxCloud, SandboxFace]:
+    """The simulated cloud and its HTTP face, going on from a state file when there is one. Raises StorageFailed."""
+    from adapters.sandbox_cloud import SandboxCloud, Temper
+    from adapters.sandbox_http import SandboxFace
+    from adapters.sandbox_state import StateFile
+    from market.context import SystemClock
+
+    temper = Temper.calm() if calm else Temper()
+    cloud = SandboxCloud(SystemClock().now, seed=seed or 0, enforce_end=enforce_end, temper=temper)
+    if state is None:
+        return cloud, SandboxFace(cloud, wire_of=wire_of)
+    kept = StateFile(state, cloud)
+    if kept.load() and seed not in (None, cloud.seed):
+        raise StorageFailed(
+            f"`{state.name}` was begun with seed {cloud.seed}.", next_step="Leave `--seed` out, or name another file."
+        )
+    kept.save()
+    return cloud, SandboxFace(cloud, wire_of=wire_of, changed=kept.save)
 
 
 def providers() -> tuple[dict[str, type[Adapter]], tuple[Broken, ...]]:
@@ -116,6 +140,7 @@ def http_app(settings: Settings, market: Market) -> ASGIApp:
             mcp_route,
             Route("/health", health.answer),
             Route("/openapi.json", _openapi(version)),
+            approval_page.route(market),
             *rest.routes(market),
         ],
         exception_handlers={404: rest.not_routed, 405: rest.not_routed, 500: rest.failed},

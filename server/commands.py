@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from server import audit_commands, mandate_commands
+from server import approval_commands, audit_commands, mandate_commands, sandbox_commands
 from server.usage import parsed
 
 if TYPE_CHECKING:
@@ -218,7 +218,9 @@ COMMANDS: dict[str, Command] = {
     "demo": _demo,
     "keys": mandate_commands.keys,
     "mandate": mandate_commands.mandate,
+    "approve": approval_commands.approve,
     "audit": audit_commands.audit,
+    "sandbox": sandbox_commands.sandbox,
     "migrate": _migrate,
     "doctor": _doctor,
 }

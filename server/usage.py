@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import NoReturn
 
-from server import audit_commands, mandate_commands
+from server import approval_commands, audit_commands, mandate_commands, sandbox_commands
 
 SUMMARIES = {
     "stdio": "serve MCP to the program that starts this one",
@@ -20,7 +20,9 @@ SUMMARIES = {
     "demo": "start the server, connect a real MCP client and show a transcript",
     "keys": "make, show and revoke the keys of agents",
     "mandate": "sign, show, raise and revoke what an agent may spend",
+    "approve": "show and decide what agents have asked a person for",
     "audit": "verify, export or redact the audit log",
+    "sandbox": "run a simulated cloud on this machine, to practise booking at no cost",
     "migrate": "bring the database to this version's schema",
     "doctor": "say what is configured, reachable and stale",
 }
@@ -67,7 +69,9 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     commands["call"].add_argument(
         "arguments", nargs="*", metavar="name=value", help="its arguments; a value may be JSON"
     )
+    approval_commands.add_options(commands["approve"])
     audit_commands.add_options(commands["audit"])
+    sandbox_commands.add_options(commands["sandbox"])
     mandate_commands.add_key_options(commands["keys"])
     mandate_commands.add_mandate_options(commands["mandate"])
     return root, commands

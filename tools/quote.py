@@ -231,11 +231,12 @@ def _leg(one: Priced, *, allowed: bool) -> QuotedLeg:
         expected_total=costs.expected_total,
         worst_total=costs.worst_total,
         stopped_per_day=costs.stopped_per_day or None,
-        lines=[_line(line) for line in costs.lines],
+        lines=[shown_line(line) for line in costs.lines],
     )
 
 
-def _line(line: Line) -> QuotedLine:
+def shown_line(line: Line) -> QuotedLine:
+    """One item as it is shown."""
     return QuotedLine(
         item=line.item,
         quantity=float(line.quantity),
