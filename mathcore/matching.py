@@ -16,31 +16,28 @@ Self-trade: an order never trades with one of the same owner. `cancel_resting` (
 orders off the level that is reached and goes on; `cancel_incoming` stops there and drops what is left of the new one.
 
 Time priority is the sequence in which orders reach the book. Their time stamps may be equal, never go back. A refused
-order leaves no trace. An order costs O(log distinct prices) and O(1) a fill, under pro rata O(n log n) of the orders on
-each level it reaches; a cancel costs O(1), over time.
+order leaves no trace. An order costs O(1) a fill, under pro rata O(n log n) of the orders on each level it reaches; one
+that opens a level costs O(log distinct prices) and a move of the list of prices; a cancel costs O(1), over time.
+
+An order alone on its level, the common case, is filled here under both rules; `mathcore.levels` has the rules for more.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from heapq import heappop, heappush
 from typing import Literal, NamedTuple
+
+from mathcore.levels import Fill, Left, SharedQueue, TimeQueue, Withdrawn
 
 Side = Literal["buy", "sell"]
 Rule = Literal["price_time", "pro_rata"]
 Pricing = Literal["maker", "midpoint"]
 SelfTrade = Literal["cancel_resting", "cancel_incoming"]
 
-Fill = tuple[int, int, int, int]
-"""So many units change hands: id of the incoming order, id of the resting order, quantity, price in ticks.
-
-Plain tuples, these two: with named ones the book matches a third fewer orders a second.
-"""
-
-Outcome = tuple[Sequence[Fill], int, int, Sequence[tuple[int, int]]]
+Outcome = tuple[Sequence[Fill], int, int, Sequence[Withdrawn]]
 """What became of an order: its fills, how much now rests, how much was dropped, and what was withdrawn.
 
 The first three add up to its quantity. Dropped is what the self-trade rule kept from trading; withdrawn are the owner's
@@ -79,19 +76,30 @@ class Level:
 
 
 class _Half:
-    """One side of the book. Its keys are prices, of bids minus the price, so that on both sides lower is better."""
+    """One side of the book. Its keys are prices, of asks minus the price, so that on both sides the last is the best.
 
-    __slots__ = ("keys", "queues")
+    At each key the id and owner of the order that rests there alone, or a queue of several.
+    """
+
+    __slots__ = ("keys", "levels")
 
     def __init__(self) -> None:
         self.keys: list[int] = []
-        self.queues: dict[int, deque[Order]] = {}
+        self.levels: dict[int, tuple[int, str] | TimeQueue | SharedQueue] = {}
 
-    def sweep(self, left: dict[int, int]) -> None:
-        """Drop the orders that are no longer live."""
-        live = {key: deque(order for order in queue if order.id in left) for key, queue in self.queues.items()}
-        self.queues = {key: queue for key, queue in live.items() if queue}
-        self.keys = sorted(self.queues)
+    def entries(self, key: int) -> list[tuple[int, str]]:
+        """Id and owner of each order at a key, by time, live or not."""
+        level = self.levels[key]
+        return [level] if isinstance(level, tuple) else list(level)
+
+    def sweep(self, left: Left) -> None:
+        """Drop the orders that are no longer live, and the levels without any."""
+        swept: dict[int, tuple[int, str] | TimeQueue | SharedQueue] = {}
+        for key, level in self.levels.items():
+            live = [entry for entry in self.entries(key) if entry[0] in left]
+            if live:
+                swept[key] = live[0] if isinstance(level, tuple) else type(level)(live)
+        self.levels, self.keys = swept, sorted(swept)
 
 
 class OrderBook:
@@ -105,7 +113,7 @@ class OrderBook:
         "_last_at",
         "_last_id",
         "_left",
-        "_match",
+        "_queue",
         "_stops_at_own",
         "pricing",
         "rule",
@@ -123,11 +131,11 @@ class OrderBook:
             if value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
         self.rule, self.pricing, self.self_trade = rule, pricing, self_trade
-        self._match = self._in_proportion if rule == "pro_rata" else self._in_turn
+        self._queue = SharedQueue if rule == "pro_rata" else TimeQueue
         self._at_midpoint = pricing == "midpoint"
         self._stops_at_own = self_trade == "cancel_incoming"
         self._bids, self._asks = _Half(), _Half()
-        self._left: dict[int, int] = {}
+        self._left: Left = {}
         self._dead = 0
         self._last_id = self._last_at = -1
 
@@ -138,9 +146,13 @@ class OrderBook:
         book as it was, for an id or time that goes back, a price or quantity that is no whole number above zero, an
         owner without a name and an unknown side.
         """
+        outcome: Outcome
         order_id, owner, side, price_ticks, quantity, at = order
         if not (
-            type(order_id) is type(price_ticks) is type(quantity) is type(at) is int
+            type(order_id) is int
+            and type(price_ticks) is int
+            and type(quantity) is int
+            and type(at) is int
             and price_ticks > 0
             and quantity > 0
             and order_id > self._last_id
@@ -150,24 +162,71 @@ class OrderBook:
         ):
             raise ValueError(self._complaint(order))
         if side == "buy":
-            own, other, key = self._bids, self._asks, -price_ticks
+            own, other = self._bids, self._asks
+            key, limit = price_ticks, -price_ticks
         elif side == "sell":
-            own, other, key = self._asks, self._bids, price_ticks
+            own, other = self._asks, self._bids
+            key, limit = -price_ticks, price_ticks
         else:
             raise ValueError(f"side must be 'buy' or 'sell', not {side!r}")
         self._last_id, self._last_at = order_id, at
         keys = other.keys
-        outcome: Outcome = ((), quantity, 0, ())
-        if keys and keys[0] <= -key:
-            outcome = self._match(order, -key, other)
-        if resting := outcome[1]:
-            self._left[order_id] = resting
-            queue = own.queues.get(key)
-            if queue is None:
-                queue = own.queues[key] = deque()
-                heappush(own.keys, key)
-            queue.append(order)
+        if keys and keys[-1] >= limit:
+            outcome = self._match(order_id, owner, quantity, limit, other)
+            quantity = outcome[1]
+            if not quantity:
+                return outcome
+        else:
+            outcome = (), quantity, 0, ()
+        self._left[order_id] = quantity
+        if key not in own.levels:
+            own.levels[key] = order_id, owner
+            keys = own.keys
+            if keys and key < keys[-1]:
+                insort(keys, key)
+            else:
+                keys.append(key)
+        elif isinstance(level := own.levels[key], tuple):
+            own.levels[key] = self._queue((level, (order_id, owner)))
+        else:
+            level.append((order_id, owner))
         return outcome
+
+    def _match(self, order_id: int, owner: str, wanted: int, limit: int, other: _Half) -> Outcome:
+        """Fill an order level by level, from the best to the last within its limit."""
+        keys, levels = other.keys, other.levels
+        left, at_midpoint = self._left, self._at_midpoint
+        fills: list[Fill] = []
+        withdrawn: list[Withdrawn] = []
+        while keys and (best := keys[-1]) >= limit:
+            # One of the keys is minus its price: their sum is halved towards the limit of the order that rests.
+            price = abs((best + limit) >> 1 if at_midpoint else best)
+            level = levels[best]
+            if not isinstance(level, tuple):
+                incoming = order_id, owner, wanted
+                wanted, dropped = level.take(left, self._stops_at_own, incoming, price, fills, withdrawn)
+                if not wanted:
+                    return fills, 0, dropped, withdrawn
+            elif level[0] in left:
+                first_id, whose = level
+                there = left[first_id]
+                if whose == owner:
+                    if self._stops_at_own:
+                        return fills, 0, wanted, withdrawn
+                    withdrawn.append((first_id, there))
+                elif there > wanted:
+                    left[first_id] = there - wanted
+                    fills.append((order_id, first_id, wanted, price))
+                    return fills, 0, 0, withdrawn
+                else:
+                    fills.append((order_id, first_id, there, price))
+                    wanted -= there
+                del left[first_id]
+            keys.pop()
+            del levels[best]
+            if not wanted:
+                break
+        return fills, wanted, 0, withdrawn
 
     def cancel(self, cancel: Cancel) -> int:
         """Take what is left of an order off the book, and say how much that was; 0 when nothing was left.
@@ -206,77 +265,12 @@ class OrderBook:
     def _live(self, half: _Half) -> list[tuple[int, int, str, int]]:
         """Id, key, owner and what is left of every order of one side, best price first, then by time."""
         return [
-            (order.id, key, order.owner, self._left[order.id])
-            for key in sorted(half.queues)
-            for order in half.queues[key]
-            if order.id in self._left
+            # Minus the price of a bid, the price of an ask: as the state has always been hashed.
+            (order_id, -key, owner, self._left[order_id])
+            for key in reversed(half.keys)
+            for order_id, owner in half.entries(key)
+            if order_id in self._left
         ]
-
-    def _in_turn(self, order: Order, limit: int, other: _Half) -> Outcome:
-        """Fill from the order that came first, level by level."""
-        order_id, owner, _, _, wanted, _ = order
-        keys, queues, left = other.keys, other.queues, self._left
-        fills: list[Fill] = []
-        withdrawn: list[tuple[int, int]] = []
-        while keys and keys[0] <= limit:
-            queue = queues[keys[0]]
-            price = self._price(order, keys[0]) if self._at_midpoint else abs(keys[0])
-            while queue:
-                first = queue[0]
-                first_id = first[0]
-                there = left.get(first_id, 0)
-                if there and first[1] == owner:
-                    if self._stops_at_own:
-                        return fills, 0, wanted, withdrawn
-                    withdrawn.append((first_id, left.pop(first_id)))
-                    there = 0
-                elif there > wanted:
-                    left[first_id] = there - wanted
-                    fills.append((order_id, first_id, wanted, price))
-                    return fills, 0, 0, withdrawn
-                queue.popleft()
-                if there:
-                    fills.append((order_id, first_id, there, price))
-                    del left[first_id]
-                    wanted -= there
-                    if not wanted:
-                        return fills, 0, 0, withdrawn
-            del queues[heappop(keys)]
-        return fills, wanted, 0, withdrawn
-
-    def _in_proportion(self, order: Order, limit: int, other: _Half) -> Outcome:
-        """Share the order among all of a level, level by level."""
-        wanted, left = order.quantity, self._left
-        fills: list[Fill] = []
-        withdrawn: list[tuple[int, int]] = []
-        while wanted and other.keys and other.keys[0] <= limit:
-            price, queue = self._price(order, other.keys[0]), other.queues[other.keys[0]]
-            live = [each for each in queue if each[0] in left]
-            same = [each[0] for each in live if each[1] == order.owner]
-            if same and self._stops_at_own:
-                return fills, 0, wanted, withdrawn
-            withdrawn += [(each, left.pop(each)) for each in same]
-            there = [each[0] for each in live if each[0] in left] if same else [each[0] for each in live]
-            claims = [left[each] for each in there]
-            for each, claim, share in zip(there, claims, pro_rata(wanted, claims), strict=True):
-                if share:
-                    fills.append((order.id, each, share, price))
-                    wanted -= share
-                    left[each] = claim - share
-                    if share == claim:
-                        del left[each]
-            if wanted:
-                del other.queues[heappop(other.keys)]
-            elif len(live) < len(queue) or any(each not in left for each in there):
-                queue.clear()
-                queue.extend(each for each in live if each[0] in left)
-        return fills, wanted, 0, withdrawn
-
-    def _price(self, order: Order, key: int) -> int:
-        """What both pay at the level of this key; half a tick goes to the resting order."""
-        if not self._at_midpoint:
-            return abs(key)
-        return (order.price_ticks + abs(key) + (order.side == "buy")) // 2
 
     def _complaint(self, order: Order) -> str:
         for name, value, least in (
@@ -288,24 +282,6 @@ class OrderBook:
             if type(value) is not int or value < least:
                 return f"{name} must be a whole number of at least {least}, not {value!r}"
         return f"owner must be a name, not {order.owner!r}"
-
-
-def pro_rata(quantity: int, claims: Sequence[int]) -> list[int]:
-    """Share whole units in proportion to whole claims, none getting more than its claim: O(n log n).
-
-    Rounded down, then one unit each to the largest remainders (Hamilton), ties to the claim that comes first. A
-    quantity as large as all claims together, or larger, gives each its claim. Raises ValueError for negative numbers.
-    """
-    if quantity < 0 or (claims and min(claims) < 0):
-        raise ValueError(f"quantity ({quantity}) and claims must not be negative")
-    total = sum(claims)
-    if quantity >= total:
-        return list(claims)
-    shares = [quantity * claim // total for claim in claims]
-    by_remainder = sorted(range(len(claims)), key=lambda at: -(quantity * claims[at] % total))
-    for at in by_remainder[: quantity - sum(shares)]:
-        shares[at] += 1
-    return shares
 
 
 def replay(book: OrderBook, journal: Iterable[Order | Cancel]) -> list[Fill]:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mathcore.matching import Cancel, Level, Order, OrderBook, Pricing, Rule, SelfTrade, pro_rata, replay
+from mathcore.levels import pro_rata
+from mathcore.matching import Cancel, Level, Order, OrderBook, Pricing, Rule, SelfTrade, replay
 
 _RULES = [
     (rule, pricing, self_trade)
@@ -158,7 +159,7 @@ def test_cancelled_orders_do_not_pile_up() -> None:
     for number in range(10_000):
         book.submit(Order(number, "a", "buy", 1 + number % 50, 1))
         book.cancel(Cancel(number))
-    assert sum(len(queue) for queue in book._bids.queues.values()) < 1100
+    assert sum(len(book._bids.entries(key)) for key in book._bids.levels) < 1100
     assert book.depth("buy") == []
 
 
