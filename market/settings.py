@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     providers: str = Field(
         default="", description="Comma-separated provider names to fetch from; empty means all of them."
     )
+    sandbox_url: str = Field(
+        default="http://127.0.0.1:10356", description="Where the simulated cloud of `gpubroker sandbox` listens."
+    )
     read_only: bool = Field(default=False, description="Offer only tools that change nothing.")
     toolsets: str = Field(default="", description="Comma-separated toolsets to offer; empty means the default ones.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

@@ -8,16 +8,17 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from market.context import Market, opened
-from market.errors import BrokerError, ValidationFailed
+from market.errors import BrokerError, StorageFailed, ValidationFailed
 from market.settings import Settings
 from server import approval_page, rest
 from server.bearer_keys import BearerKeys

@@ -30,7 +30,7 @@ async def listen(settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=CLOSING_SECONDS,
     )
-    with _bound(settings) as listener, _signals_only_end():
+    with _bound(settings) as listener, signals_only_end():
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         print(
@@ -59,7 +59,7 @@ def _bound(settings: Settings) -> socket.socket:
 
 
 @contextmanager
-def _signals_only_end() -> Iterator[None]:
+def signals_only_end() -> Iterator[None]:
     """The server shuts down in order on SIGINT and SIGTERM, and then raises the signal again: by then all is done."""
     before = {number: signal.signal(number, _done) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
