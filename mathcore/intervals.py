@@ -76,10 +76,11 @@ def half_widths(values: Floats, replay: Replay, steps: int) -> Widths:
     than the level asks for has an interval that is a point. Never narrower further out. O(origins·steps·log origins).
     """
     now = bearing(values, replay.origins)
-    ahead = _widths(np.abs(np.log(replay.actual / replay.paths)), values, now, 1.0)
+    growth = np.arange(1.0, steps + 1) ** GROWTH
+    ahead = _widths(np.abs(np.log(replay.actual / replay.paths)), values, now, growth)
     said, actual = (np.cumsum(one, axis=1) for one in (replay.paths, replay.actual))
-    # The mean of errors that grow with a power g is 1 / (1 + g) of the last one.
-    mean = _widths(np.abs(np.log(actual / said)), values, now, 1 / (1 + GROWTH))
+    mean_growth = np.cumsum(growth) / np.arange(1, steps + 1)
+    mean = _widths(np.abs(np.log(actual / said)), values, now, mean_growth)
     return Widths(np.maximum.accumulate(ahead, axis=1), mean[:, -1])
 
 
@@ -126,30 +127,30 @@ def weighted_quantiles(scores: Floats, weights: Floats, levels: Sequence[float])
     return np.stack(found)
 
 
-def _widths(errors: Floats, values: Floats, now: Bearing, share: float) -> Floats:
+def _widths(errors: Floats, values: Floats, now: Bearing, growth: Floats) -> Floats:
     """Half-widths, levels × distances, from absolute log errors, origins × distances, NaN where none has come."""
     known = ~np.isnan(errors)
     scores = np.where(known, errors, 0.0) * now.relative[:, None]
     weights = np.where(known, now.weights[:, None] / np.arange(1, errors.shape[1] + 1), 0.0)
-    usual = _usual(scores, weights, values, now, share)
+    usual = _usual(scores, weights, values, now, growth)
     filled = np.full(usual.shape, USUAL_WEIGHT / USUAL_POINTS)
     found = weighted_quantiles(np.concatenate([scores, usual]), np.concatenate([weights, filled]), LEVELS)
     found[1] = np.maximum(found[1], LEAST_RATIO * found[0])
     return np.asarray(np.minimum(found, WIDEST), dtype=np.float64)
 
 
-def _usual(scores: Floats, weights: Floats, values: Floats, now: Bearing, share: float) -> Floats:
+def _usual(scores: Floats, weights: Floats, values: Floats, now: Bearing, growth: Floats) -> Floats:
     """Quantiles of the usual errors, points × distances: none while the price stands, else exponential.
 
     That a price stood for s steps makes its rate of moving a gamma one (1, 20 + s): hence the chance to stand. The
     scale starts from the usual one and moves to the price's own, distance by distance, each from the one before.
     """
-    distances = np.arange(1.0, scores.shape[1] + 1)
+    distances = np.arange(1, growth.size + 1)
     moves = np.flatnonzero(np.diff(values))
     stood = values.size - 1 - (int(moves[-1]) + 1 if moves.size else 0)
     stands = (1 - now.activity) * (WAKING + stood) / (WAKING + stood + distances)
     power = 1 + HEAVY * (1 - now.activity)
-    scales = USUAL_SCALE * now.size * share * distances**GROWTH
+    scales = USUAL_SCALE * now.size * growth
     left = (1 - (np.arange(USUAL_POINTS) + 0.5) / USUAL_POINTS)[:, None]
     shape = np.maximum(np.log((1 - stands) / left), 0.0) ** power
     moved = (weights * (scores > STANDING * now.size)).sum(axis=0)

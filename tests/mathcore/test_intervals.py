@@ -42,6 +42,13 @@ def test_widths_of_any_prices_are_finite_and_the_same_in_any_currency(
     assert theirs.steps == pytest.approx(ours.steps, rel=1e-6, abs=1e-9)
 
 
+def test_the_mean_of_one_step_is_that_step_and_of_more_surer_than_the_last() -> None:
+    for seed in range(5):
+        one, many = _found(walk(seed), 1), _found(walk(seed), 30)
+        assert one.mean == pytest.approx(one.steps[:, -1])
+        assert (many.mean < many.steps[:, -1]).all()
+
+
 def test_a_price_that_moves_more_of_late_has_wider_intervals() -> None:
     calm, wild = np.log(walk(1, 200, 0.005)), np.log(walk(2, 40, 0.05))
     calm_now = np.exp(np.concatenate([wild - wild[-1], calm - calm[0]]))
