@@ -186,6 +186,7 @@ async def _write(connection: AsyncConnection, changed: Sequence[Alert]) -> None:
 
 _CHANGING = (
     "state",
+    "quiet_minutes",
     "note",
     "limit_order",
     "booking_id",

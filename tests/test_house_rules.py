@@ -31,6 +31,7 @@ LAST_HANDLERS = {
     "tools/capability.py": "the gate: a defect becomes a general answer and a line in the log",
     "tools/fulfilment.py": "a defect in one step must not look like a refusal of the booking",
     "tools/watchdog.py": "one failed round must not end the rounds to come",
+    "tools/dispatcher.py": "one failed round must not end the rounds to come",
     "tools/scheduler.py": "one failed round must not end the rounds to come",
     "tools/sync.py": "a defect in one adapter must not stop the others",
 }

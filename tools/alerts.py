@@ -38,8 +38,8 @@ class OrderTerms(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, title=None)
 
     max_total: Decimal = Field(gt=0, le=10_000_000)
-    duration_hours: float = Field(gt=0, le=8_784)
-    count: int = Field(default=1, ge=1, le=1_000)
+    duration_hours: float = Field(gt=0, le=8_760)
+    count: int = Field(default=1, ge=1, le=64)
     disk_gb: float = Field(default=0, ge=0, le=1_000_000)
     launch: Annotated[LaunchRequest, WithJsonSchema({"type": "object"})] | None = None
 
