@@ -129,12 +129,11 @@ async def rotate(
 
 async def queue(connection: AsyncConnection, deliveries: Sequence[Delivery]) -> None:
     """Let these be delivered; one whose webhook was deleted meanwhile is left out."""
-    wanted = {one.webhook_id for one in deliveries}
-    if not wanted:
-        return
-    known = set(
-        (await connection.execute(select(webhooks.c.id).where(webhooks.c.id.in_(wanted)).with_for_update())).scalars()
-    )
+    wanted = sorted({one.webhook_id for one in deliveries})
+    known: set[str] = set()
+    for start in range(0, len(wanted), _MANY_IDS):
+        there = select(webhooks.c.id).where(webhooks.c.id.in_(wanted[start : start + _MANY_IDS])).with_for_update()
+        known.update((await connection.execute(there)).scalars())
     rows = [{name: getattr(one, name) for name in Delivery.__slots__} for one in deliveries if one.webhook_id in known]
     if rows:
         await connection.execute(insert(webhook_deliveries), rows)

@@ -29,17 +29,24 @@ class Receivers:
     def __init__(self) -> None:
         self.calls: list[tuple[str, bytes, dict[str, str]]] = []
         self.statuses: dict[str, int | None] = {}
-        self.at_once = 0
         self.most_at_once: dict[str, int] = {}
         self.hanging: dict[str, asyncio.Event] = {}
         self._now: dict[str, int] = {}
+        self._called = asyncio.Condition()
+
+    async def heard(self, host: str, count: int) -> None:
+        """Wait until a host was called so often."""
+        async with self._called:
+            await self._called.wait_for(lambda: len(self.bodies(host)) >= count)
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float) -> int:
         host = url.split("/")[2]
         self._now[host] = self._now.get(host, 0) + 1
         self.most_at_once[host] = max(self.most_at_once.get(host, 0), self._now[host])
         try:
-            self.calls.append((url, body, dict(headers)))
+            async with self._called:
+                self.calls.append((url, body, dict(headers)))
+                self._called.notify_all()
             if host in self.hanging:
                 await self.hanging[host].wait()
             await asyncio.sleep(0)
@@ -114,7 +121,8 @@ async def _everything_stored(market: Market) -> str:
     store = await market.store()
     async with store.read() as connection:
         tables = ("webhooks", "webhook_deliveries", "idempotency", "audit_log", "outbox")
-        return str([(await connection.exec_driver_sql(f"SELECT * FROM {name}")).all() for name in tables])
+        rows = [(await connection.exec_driver_sql(f"SELECT * FROM {name}")).all() for name in tables]  # noqa: S608
+    return str(rows)
 
 
 async def test_only_the_kinds_asked_for_arrive_and_only_the_owners(
@@ -254,8 +262,7 @@ async def test_a_thousand_webhooks_of_a_dead_host_hold_nobody_up(
     while await queue_events(market):
         pass
     sending = asyncio.create_task(courier.round())
-    while len(receivers.bodies()) < 3:
-        await asyncio.sleep(0)
+    await receivers.heard("hooks.example", 3)
     assert len(receivers.bodies("dead.example")) == CALLS_AT_ONE_HOST, "the dead host still hangs with the first two"
     assert not sending.done()
     receivers.hanging["dead.example"].set()
