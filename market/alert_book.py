@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from market import outbox
 from market.alerts import Alert, Firing, LimitOrder, read_condition, read_target
-from market.outbox import Event, Position
+from market.outbox import Event
 from market.procurement_tables import alerts
 from market.procurement_tables import outbox as events
 from market.store import Store
@@ -146,7 +146,6 @@ async def told(store: Store, owner: str, since: int = 0, limit: int = 100) -> li
             Event(
                 **{name: getattr(row, name) for name in ("id", "at", "kind", "subject", "owner")},
                 payload=json.loads(row.payload),
-                position=Position(row.transaction_id or 0, row.id),
             )
             for row in await connection.execute(mine.order_by(events.c.id).limit(limit))
         ]

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from market import audit_anchor
@@ -50,6 +51,13 @@ class HeadMissing(StorageFailed):
         super().__init__(
             "The audit log has lost its head; nothing is spent.", next_step="Run `gpubroker audit verify`."
         )
+
+
+class Unreadable(StorageFailed):
+    """An entry holds what this program never writes."""
+
+    def __init__(self) -> None:
+        super().__init__("The audit log holds an entry that cannot be read.", next_step="Run `gpubroker audit verify`.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +96,32 @@ def chained(previous_hash: str, **facts: object) -> str:
     return hashlib.sha256((previous_hash + canonical(facts)).encode()).hexdigest()
 
 
+def linked(
+    previous: Head,
+    *,
+    at: datetime,
+    actor: str,
+    action: str,
+    subject: str,
+    details: Mapping[str, object],
+    personal: Mapping[str, object] | None = None,
+) -> Entry:
+    """The entry that follows `previous` and says this; personal details get a fresh salt."""
+    kept = None
+    if personal is not None:
+        kept = canonical({"personal": personal, "salt": secrets.token_hex(_SALT_BYTES)})
+    facts: dict[str, Any] = {
+        "seq": previous.seq + 1,
+        "at": at,
+        "actor": actor,
+        "action": action,
+        "subject": subject,
+        "details": canonical(details),
+        "personal_hash": "" if kept is None else digest(kept),
+    }
+    return Entry(**facts, previous_hash=previous.hash, hash=chained(previous.hash, **facts), personal=kept)
+
+
 async def append(
     connection: AsyncConnection,
     *,
@@ -106,19 +140,15 @@ async def append(
     found = (await connection.execute(select(audit_head).where(audit_head.c.id == 1).with_for_update())).one_or_none()
     if found is None:
         raise HeadMissing
-    kept = None
-    if personal is not None:
-        kept = canonical({"personal": personal, "salt": secrets.token_hex(_SALT_BYTES)})
-    facts: dict[str, Any] = {
-        "seq": found.seq + 1,
-        "at": at,
-        "actor": actor,
-        "action": action,
-        "subject": subject,
-        "details": canonical(details),
-        "personal_hash": "" if kept is None else digest(kept),
-    }
-    entry = Entry(**facts, previous_hash=found.hash, hash=chained(found.hash, **facts), personal=kept)
+    entry = linked(
+        Head(found.seq, found.hash),
+        at=at,
+        actor=actor,
+        action=action,
+        subject=subject,
+        details=details,
+        personal=personal,
+    )
     await connection.execute(insert(audit_log).values({name: getattr(entry, name) for name in Entry.__slots__}))
     await connection.execute(update(audit_head).where(audit_head.c.id == 1).values(seq=entry.seq, hash=entry.hash))
     return entry
@@ -191,15 +221,21 @@ async def entries(
     action: str | None = None,
     since: datetime | None = None,
 ) -> list[Entry]:
-    """At most `limit` entries after number `after`, oldest first; only those of a subject, actor, action or time."""
+    """At most `limit` entries after number `after`, oldest first; only those of a subject, actor, action or time.
+
+    Raises Unreadable when somebody has put in what cannot be an entry.
+    """
     query = select(audit_log).where(audit_log.c.seq > after).order_by(audit_log.c.seq).limit(limit)
     for name, value in (("subject", subject), ("actor", actor), ("action", action)):
         if value is not None:
             query = query.where(audit_log.c[name] == value)
     if since is not None:
         query = query.where(audit_log.c.at >= since)
-    async with store.read() as connection:
-        return [Entry(**row._mapping) for row in await connection.execute(query)]
+    try:
+        async with store.read() as connection:
+            return [Entry(**row._mapping) for row in await connection.execute(query)]
+    except (TypeError, ValueError, OverflowError, SQLAlchemyError):
+        raise Unreadable from None
 
 
 async def holds(connection: AsyncConnection, entry: Entry) -> bool:

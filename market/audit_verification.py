@@ -55,6 +55,8 @@ class Verification:
 
 
 _RESTORE = "Keep this database as evidence, compare with the newest export or backup, and restore that."
+_NO_ANCHOR = "Verify on the machine that writes it, or put the file back from a backup; the next write makes a new one."
+_REPLACED = f"{_RESTORE} If you replaced the database yourself, move `{audit_anchor.ANCHOR_FILE}` away."
 
 
 @dataclass(slots=True)
@@ -81,12 +83,19 @@ class Walk:
             if entry.seq in self.watched:
                 self.hash_at[entry.seq] = entry.hash
 
-    def finish(self) -> None:
-        """Name the erasures that no redaction accounts for; call it after the last entry."""
+    def finish(self, before: Head | None, now: Head | None, anchor: Head | None) -> None:
+        """Hold the end against the log's head, as it was before and after the walk, and against the anchor."""
         for seq in sorted(self._unexplained):
-            self.note(seq, "erased", f"The personal details of entry {seq} were erased, but not by a redaction.")
+            self._note(seq, "erased", f"The personal details of entry {seq} were erased, but not by a redaction.")
+        self._check_head(before, now)
+        self._check_anchor(anchor)
 
-    def note(self, seq: int, kind: ProblemKind, message: str, next_step: str = _RESTORE) -> None:
+    def unreadable(self) -> None:
+        """Note that the next entry cannot even be read; the walk ends there."""
+        seq = self.last.seq + 1
+        self._note(seq, "edited", f"Entry {seq} was edited: it cannot be read, and what follows was not verified.")
+
+    def _note(self, seq: int, kind: ProblemKind, message: str, next_step: str = _RESTORE) -> None:
         """Add a problem."""
         self.problem_count += 1
         if len(self.problems) < SHOWN:
@@ -96,28 +105,53 @@ class Walk:
         missing, expected = entry.seq - self.last.seq - 1, self.last.seq + 1
         if missing > 0:
             which = f"Entry {expected} is" if missing == 1 else f"Entries {expected} to {entry.seq - 1} are"
-            self.note(expected, "missing", f"{which} missing.")
+            self._note(expected, "missing", f"{which} missing.")
         elif missing < 0:
-            self.note(entry.seq, "order", f"Entry {entry.seq} comes before the first one: it was inserted.")
+            self._note(entry.seq, "order", f"Entry {entry.seq} comes before the first one: it was inserted.")
         elif entry.previous_hash != self.last.hash:
             what = f"Entry {entry.seq} does not follow entry {self.last.seq}: one of them was changed or moved."
-            self.note(entry.seq, "order", what)
+            self._note(entry.seq, "order", what)
         try:
             unchanged = entry.hash == entry.expected_hash
         except ValueError:
             unchanged = False  # text that could never have been written
         if not unchanged:
-            self.note(entry.seq, "edited", f"Entry {entry.seq} was edited: its hash does not fit.")
+            self._note(entry.seq, "edited", f"Entry {entry.seq} was edited: its hash does not fit.")
 
     def _personal(self, entry: Entry) -> None:
         if entry.personal is not None:
             if digest(entry.personal) != entry.personal_hash:
-                self.note(entry.seq, "personal", f"The personal details of entry {entry.seq} were edited.")
+                self._note(entry.seq, "personal", f"The personal details of entry {entry.seq} were edited.")
         elif entry.personal_hash:
             self.redacted += 1
             self._unexplained.add(entry.seq)
         for first, last in audit.erased_by(entry):
             self._unexplained.difference_update(range(first, min(last, entry.seq - 1) + 1))
+
+    def _check_head(self, before: Head | None, now: Head | None) -> None:
+        if before is None or now is None:
+            self._note(self.last.seq, "head", "The row that holds the log's head is missing.")
+        elif before.seq > self.last.seq:
+            what = f"The log ends at entry {self.last.seq}, but its head is {before.seq}."
+            self._note(self.last.seq + 1, "cut", what)
+        elif before.seq and self.hash_at.get(before.seq) != before.hash:
+            self._note(before.seq, "head", f"Entry {before.seq} is not the one the log's head names.")
+        elif self.last.seq > now.seq:
+            self._note(now.seq + 1, "head", f"Entries after {now.seq} were not written by this program.")
+
+    def _check_anchor(self, anchor: Head | None) -> None:
+        if anchor is None:
+            if self.entries:
+                what = (
+                    f"`{audit_anchor.ANCHOR_FILE}` names no end of this log: nobody can tell whether one was cut off."
+                )
+                self._note(self.last.seq, "no_anchor", what, _NO_ANCHOR)
+        elif anchor.seq > self.last.seq:
+            what = f"The end was cut off: the log ends at entry {self.last.seq}, but entry {anchor.seq} was anchored."
+            self._note(self.last.seq + 1, "cut", what, _REPLACED)
+        elif anchor.seq and self.hash_at.get(anchor.seq) != anchor.hash:
+            what = f"The log was rewritten: entry {anchor.seq} is not the one that was anchored."
+            self._note(anchor.seq, "rewritten", what)
 
 
 async def verify(store: Store, settings: Settings) -> Verification:
@@ -129,13 +163,8 @@ async def verify(store: Store, settings: Settings) -> Verification:
     anchor = await asyncio.to_thread(audit_anchor.read, settings.data_dir, name)
     before = await _head(store)
     walk = Walk(watched=frozenset(one.seq for one in (anchor, before) if one is not None))
-    after = _BEFORE_ALL
-    while found := await audit.entries(store, after=after, limit=_BATCH):
-        await asyncio.to_thread(walk.follow, found)
-        after = found[-1].seq
-    walk.finish()
-    _check_head(walk, before, await _head(store))
-    _check_anchor(walk, anchor)
+    await _follow(walk, store)
+    walk.finish(before, await _head(store), anchor)
     return Verification(
         entries=walk.entries,
         redacted=walk.redacted,
@@ -146,41 +175,26 @@ async def verify(store: Store, settings: Settings) -> Verification:
     )
 
 
+async def _follow(walk: Walk, store: Store) -> None:
+    """Every entry up to the first that cannot be read: it holds what this program never writes."""
+    after, limit = _BEFORE_ALL, _BATCH
+    while True:
+        try:
+            found = await audit.entries(store, after=after, limit=limit)
+        except audit.Unreadable:
+            if limit > 1:
+                limit = 1
+                continue
+            walk.unreadable()
+            return
+        if not found:
+            return
+        await asyncio.to_thread(walk.follow, found)
+        after = found[-1].seq
+
+
 async def _head(store: Store) -> Head | None:
     try:
         return await audit.head(store)
     except audit.HeadMissing:
         return None
-
-
-def _check_head(walk: Walk, before: Head | None, now: Head | None) -> None:
-    if before is None or now is None:
-        walk.note(walk.last.seq, "head", "The row that holds the log's head is missing.")
-    elif before.seq > walk.last.seq:
-        walk.note(walk.last.seq + 1, "cut", f"The log ends at entry {walk.last.seq}, but its head is {before.seq}.")
-    elif before.seq and walk.hash_at.get(before.seq) != before.hash:
-        walk.note(before.seq, "head", f"Entry {before.seq} is not the one the log's head names.")
-    elif walk.last.seq > now.seq:
-        walk.note(now.seq + 1, "head", f"Entries after {now.seq} were not written by this program.")
-
-
-def _check_anchor(walk: Walk, anchor: Head | None) -> None:
-    if anchor is None:
-        if walk.entries:
-            walk.note(
-                walk.last.seq,
-                "no_anchor",
-                f"There is no anchor of this log in `{audit_anchor.ANCHOR_FILE}`: whether its end was cut off cannot "
-                "be told.",
-                "Verify on the machine that writes it, or put the file back from a backup. The next write makes one.",
-            )
-    elif anchor.seq > walk.last.seq:
-        walk.note(
-            walk.last.seq + 1,
-            "cut",
-            f"The end was cut off: the log ends at entry {walk.last.seq}, but entry {anchor.seq} was anchored.",
-            f"{_RESTORE} If you replaced the database yourself, move `{audit_anchor.ANCHOR_FILE}` away.",
-        )
-    elif anchor.seq and walk.hash_at.get(anchor.seq) != anchor.hash:
-        what = f"The log was rewritten: entry {anchor.seq} is not the one that was anchored."
-        walk.note(anchor.seq, "rewritten", what)

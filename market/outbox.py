@@ -1,9 +1,11 @@
 """The outbox: what happened, written in the transaction that caused it, read by whoever tells others.
 
-Each consumer keeps its own place and is given every event at least once, in one order. PostgreSQL gives row numbers
-before it commits, so a low number can appear after a higher one was read; there the order is that of transactions, and
-a transaction's events are held back until every older one has ended (a writer that hangs, in any database of the
-server, delays them but loses none). On SQLite writers take turns, so the row numbers are the order.
+Each consumer keeps its own place and is given every event at least once, in the order of the rows' numbers. On SQLite
+writers take turns, so that is the order in which they commit. PostgreSQL gives numbers before it commits, and a low one
+can appear after a higher one was read. So a publisher there first holds a shared advisory lock that names the newest
+number given so far: every number of its own will be higher. A reader takes the newest number given, then looks which
+locks are held, then reads: up to that number, and no further than the lowest lock names. Whatever it passes over was
+either committed before it read, or rolled back. Nobody waits for anybody, and only publishers of this database count.
 """
 
 from __future__ import annotations
@@ -12,9 +14,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, insert, literal_column, select, tuple_
+from sqlalchemy import delete, func, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,18 +26,16 @@ from market.store import Store
 
 KEPT = timedelta(days=30)
 
-_OWN_TRANSACTION: ColumnElement[int] = literal_column("pg_current_xact_id()::text::bigint")
-_OLDEST_RUNNING: ColumnElement[int] = literal_column("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
-
-
-class Position(NamedTuple):
-    """A place in the outbox: everything up to it has been dealt with. The transaction is 0 on SQLite."""
-
-    transaction_id: int
-    id: int
-
-
-START = Position(0, 0)
+_SPACE = 0x6F75
+"""The upper 16 bits of our advisory locks; the number stands in the 48 below."""
+_GIVEN = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS id FROM outbox_id_seq"
+_HOLD = text(f"SELECT pg_advisory_xact_lock_shared(({_SPACE}::bigint << 48) | given.id) FROM ({_GIVEN}) AS given")  # noqa: S608
+_NEWEST = text(_GIVEN)
+_LOWEST_HELD = text(
+    "SELECT min(((classid::bigint & 65535) << 32) | objid::bigint) FROM pg_locks "
+    "WHERE locktype = 'advisory' AND objsubid = 1 AND granted AND classid::bigint >> 16 = :space "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+).bindparams(space=_SPACE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +48,20 @@ class Event:
     subject: str
     owner: str
     payload: dict[str, Any]
-    position: Position
+
+    @property
+    def position(self) -> int:
+        """The place of whoever has dealt with this one and all before it."""
+        return self.id
 
 
 async def publish(
     connection: AsyncConnection, *, at: datetime, kind: str, subject: str, owner: str, payload: Mapping[str, object]
 ) -> None:
-    """Write an event in the caller's transaction: it is told if and only if the cause is kept."""
+    """Write an event in the caller's transaction: it is told if and only if the cause is kept.
+
+    Readers wait with all later events until that transaction ends, so publish towards its end.
+    """
     await publish_all(connection, at=at, kind=kind, owner=owner, events=[(subject, payload)])
 
 
@@ -69,30 +76,31 @@ async def publish_all(
     """Write several events of one kind, each a subject and its payload (or that as ready JSON), as one statement."""
     if not events:
         return
-    own = _OWN_TRANSACTION if connection.dialect.name == "postgresql" else None
+    if connection.dialect.name == "postgresql":
+        await connection.execute(_HOLD)
     rows = [
-        {"subject": subject, "payload": payload if isinstance(payload, str) else canonical(payload)}
+        {
+            "at": at,
+            "kind": kind,
+            "subject": subject,
+            "owner": owner,
+            "payload": payload if isinstance(payload, str) else canonical(payload),
+        }
         for subject, payload in events
     ]
-    statement = insert(outbox).values(at=at, kind=kind, owner=owner, transaction_id=own)
-    await connection.execute(statement, rows)
+    await connection.execute(insert(outbox), rows)
 
 
 async def read_after(store: Store, consumer: str, limit: int = 500) -> list[Event]:
     """The next events for a consumer, oldest first; the same ones again until it has advanced past them."""
     async with store.read() as connection:
-        place = await _place(connection, consumer)
-        query = select(outbox)
+        query = select(outbox).where(outbox.c.id > await _place(connection, consumer))
         if store.dialect == "postgresql":
-            behind = tuple_(outbox.c.transaction_id, outbox.c.id) > tuple_(place.transaction_id, place.id)
-            query = query.where(outbox.c.transaction_id < _OLDEST_RUNNING, behind)
-            query = query.order_by(outbox.c.transaction_id, outbox.c.id)
-        else:
-            query = query.where(outbox.c.id > place.id).order_by(outbox.c.id)
-        return [_event(row) for row in await connection.execute(query.limit(limit))]
+            query = query.where(outbox.c.id <= await _horizon(connection))
+        return [_event(row) for row in await connection.execute(query.order_by(outbox.c.id).limit(limit))]
 
 
-async def advance(where: Store | AsyncConnection, consumer: str, position: Position) -> None:
+async def advance(where: Store | AsyncConnection, consumer: str, position: int) -> None:
     """Note that a consumer has dealt with everything up to `position` (an event's); never moves it back.
 
     With a connection it is part of that transaction, so that what was done with the events and the place go together.
@@ -102,18 +110,12 @@ async def advance(where: Store | AsyncConnection, consumer: str, position: Posit
             await advance(connection, consumer, position)
         return
     inserting = sqlite.insert if where.dialect.name == "sqlite" else postgresql.insert
-    statement = inserting(outbox_cursors).values(
-        consumer=consumer, transaction_id=position.transaction_id, position=position.id
-    )
-    new = statement.excluded
-    ahead = tuple_(new.transaction_id, new.position) > tuple_(
-        outbox_cursors.c.transaction_id, outbox_cursors.c.position
-    )
+    statement = inserting(outbox_cursors).values(consumer=consumer, position=position)
     await where.execute(
         statement.on_conflict_do_update(
             index_elements=["consumer"],
-            set_={"transaction_id": new.transaction_id, "position": new.position},
-            where=ahead,
+            set_={"position": statement.excluded.position},
+            where=statement.excluded.position > outbox_cursors.c.position,
         )
     )
 
@@ -123,22 +125,28 @@ async def prune(connection: AsyncConnection, now: datetime) -> int:
 
     The newest event stays: SQLite would give its number to the next one, which every consumer believes to have read.
     """
-    places = [Position(row.transaction_id, row.position) for row in await connection.execute(select(outbox_cursors))]
-    query = delete(outbox).where(
-        outbox.c.at < now - KEPT, outbox.c.id < select(func.max(outbox.c.id)).scalar_subquery()
-    )
-    if places and connection.dialect.name == "postgresql":
-        least = min(places)
-        query = query.where(tuple_(outbox.c.transaction_id, outbox.c.id) <= tuple_(least.transaction_id, least.id))
-    elif places:
-        query = query.where(outbox.c.id <= min(place.id for place in places))
+    newest = select(func.max(outbox.c.id)).scalar_subquery()
+    query = delete(outbox).where(outbox.c.at < now - KEPT, outbox.c.id < newest)
+    slowest = (await connection.execute(select(func.min(outbox_cursors.c.position)))).scalar()
+    if slowest is not None:
+        query = query.where(outbox.c.id <= slowest)
     return (await connection.execute(query)).rowcount
 
 
-async def _place(connection: AsyncConnection, consumer: str) -> Position:
-    query = select(outbox_cursors).where(outbox_cursors.c.consumer == consumer)
-    row = (await connection.execute(query)).one_or_none()
-    return START if row is None else Position(row.transaction_id, row.position)
+async def _horizon(connection: AsyncConnection) -> int:
+    """The number up to which nothing can appear any more. The caller's next statement sees all that is below it.
+
+    The order of the two statements is the point: a number given before the first one belongs to a publisher whose lock
+    the second one sees, or which has ended.
+    """
+    newest = int((await connection.execute(_NEWEST)).scalar_one())
+    held = (await connection.execute(_LOWEST_HELD)).scalar()
+    return newest if held is None else min(newest, int(held))
+
+
+async def _place(connection: AsyncConnection, consumer: str) -> int:
+    query = select(outbox_cursors.c.position).where(outbox_cursors.c.consumer == consumer)
+    return (await connection.execute(query)).scalar() or 0
 
 
 def _event(row: Any) -> Event:
@@ -149,5 +157,4 @@ def _event(row: Any) -> Event:
         subject=row.subject,
         owner=row.owner,
         payload=json.loads(row.payload),
-        position=Position(row.transaction_id or 0, row.id),
     )

@@ -217,7 +217,6 @@ outbox = Table(
     metadata,
     Column("id", serial, primary_key=True, autoincrement=True),
     *_columns(Text, "kind subject owner payload"),
-    *_columns(BigInteger, "", "transaction_id"),
     *_columns(UTC, "at"),
     Index("ix_outbox_at", "at"),
 )
@@ -227,9 +226,9 @@ outbox_cursors = Table(
     "outbox_cursors",
     metadata,
     Column("consumer", Text, primary_key=True),
-    *_columns(BigInteger, "transaction_id position"),
+    Column("position", BigInteger, nullable=False),
 )
-"""How far each reader of the outbox has come: the transaction and the row."""
+"""How far each reader of the outbox has come."""
 
 alerts = Table(
     "alerts",

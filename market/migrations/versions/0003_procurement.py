@@ -200,9 +200,9 @@ def _what_is_recorded() -> None:
     )
     _index("ix_audit_log_subject", "audit_log", "subject", "seq")
     _table("audit_head", texts="hash", numbers="id seq", checks={"single_row": "id = 1"})
-    _table("outbox", _serial(), texts="kind subject owner payload", numbers="transaction_id? at")
+    _table("outbox", _serial(), texts="kind subject owner payload", numbers="at")
     _index("ix_outbox_at", "outbox", "at")
-    _table("outbox_cursors", texts="consumer", numbers="transaction_id position", key="consumer")
+    _table("outbox_cursors", texts="consumer", numbers="position", key="consumer")
 
 
 def _who_is_told() -> None:
