@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from market import agent_keys, audit
@@ -34,6 +34,7 @@ from market.money import exchange_rates
 from market.procurement_tables import bookings, mandates
 from market.signing import OwnerKey
 from market.store import Store
+from market.tables import Millionths
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -105,10 +106,10 @@ async def claim(
         held.max_concurrent.is_not_distinct_from(mandate.max_concurrent),
         held.revoked_at.is_(None),
         held.expires_at > now,
-        held.committed + held.spent + held.overrun + amount <= mandate.budget,
+        held.committed + held.spent + held.overrun + _money(amount) <= _money(mandate.budget),
     ]
     if mandate.hourly_budget is not None:
-        conditions.append(held.hourly_committed + hourly <= mandate.hourly_budget)
+        conditions.append(held.hourly_committed + _money(hourly) <= _money(mandate.hourly_budget))
     if mandate.max_concurrent is not None:
         conditions.append(held.running + instances <= mandate.max_concurrent)
     claimed = await connection.execute(update(mandates).where(*conditions).values(_moved(amount, hourly, instances)))
@@ -139,7 +140,7 @@ async def settle(
     held = mandates.c
     within = min(spent, claimed)
     moved = _moved(-claimed, -hourly, -instances)
-    moved |= {"spent": held.spent + within, "overrun": held.overrun + (spent - within)}
+    moved |= {"spent": held.spent + _money(within), "overrun": held.overrun + _money(spent - within)}
     enough = (held.committed >= claimed, held.hourly_committed >= hourly, held.running >= instances)
     settled = await connection.execute(update(mandates).where(held.id == mandate_id, *enough).values(moved))
     if settled.rowcount != 1:
@@ -170,10 +171,15 @@ async def standing(store: Store, mandate_id: str) -> Standing:
 def _moved(amount: Decimal, hourly: Decimal, instances: int) -> dict[str, ColumnElement[object]]:
     held = mandates.c
     return {
-        "committed": held.committed + amount,
-        "hourly_committed": held.hourly_committed + hourly,
+        "committed": held.committed + _money(amount),
+        "hourly_committed": held.hourly_committed + _money(hourly),
         "running": held.running + instances,
     }
+
+
+def _money(amount: Decimal) -> ColumnElement[Decimal]:
+    """As it is stored: in a longer sum SQLAlchemy forgets what a column's amounts are kept as."""
+    return literal(amount, Millionths)
 
 
 async def _too_often(connection: AsyncConnection, mandate: Mandate, now: datetime) -> list[Violation]:
@@ -300,14 +306,12 @@ async def _sandbox(store: Store, settings: Settings, now: datetime) -> Mandate:
         allow_unverified=True,
     )
     async with store.write() as connection:
-        row = (await connection.execute(select(mandates).where(mandates.c.id == SANDBOX_MANDATE))).one_or_none()
-        if row is None:
-            await add(connection, settings, mandate)
-        elif now >= row.expires_at:
+        if not await add(connection, settings, mandate):
+            row = await row_of(connection, SANDBOX_MANDATE, lock=True)
+            if now < row.expires_at:
+                return await _in_force(connection, row, settings, now, None)
             mandate = replace(mandate, version=row.version + 1)
             await amend(connection, settings, mandate)
-        else:
-            return await _in_force(connection, row, settings, now, None)
         await audit.append(
             connection,
             at=now,

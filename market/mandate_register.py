@@ -12,7 +12,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from market import outbox
@@ -69,16 +70,17 @@ def new_id() -> str:
     return f"mandate-{secrets.token_hex(6)}"
 
 
-async def add(connection: AsyncConnection, settings: Settings, mandate: Mandate) -> str:
-    """Sign a new mandate and enter it; the signed text."""
+async def add(connection: AsyncConnection, settings: Settings, mandate: Mandate) -> bool:
+    """Sign a new mandate and enter it; False when there is one of that id already."""
     jws = OwnerKey.of(settings, make=True).sign(payload(mandate))
     nothing = dict.fromkeys(("committed", "spent", "overrun", "hourly_committed"), Decimal(0))
     row = {"id": mandate.id, "jws": jws, "created_at": mandate.issued_at, "running": 0, **nothing, **columns(mandate)}
-    await connection.execute(insert(mandates).values(**row))
-    return jws
+    inserting = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    statement = inserting(mandates).values(**row).on_conflict_do_nothing(index_elements=["id"])
+    return (await connection.execute(statement)).rowcount == 1
 
 
-async def amend(connection: AsyncConnection, settings: Settings, mandate: Mandate) -> str:
+async def amend(connection: AsyncConnection, settings: Settings, mandate: Mandate) -> None:
     """Sign a mandate anew under its id with the next version; what is committed and spent stays.
 
     Raises Conflict when it was revoked or amended meanwhile, or when more is spent, held or running than it allows.
@@ -103,7 +105,6 @@ async def amend(connection: AsyncConnection, settings: Settings, mandate: Mandat
     jws = OwnerKey.of(settings, make=True).sign(payload(mandate))
     amended = update(mandates).where(mandates.c.id == mandate.id, mandates.c.version == row.version)
     await connection.execute(amended.values(jws=jws, **columns(mandate)))
-    return jws
 
 
 async def revoke(
