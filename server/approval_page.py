@@ -6,12 +6,11 @@ alone. No script, no style, nothing fetched: the browser is told to run none.
 
 from __future__ import annotations
 
-import logging
 from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
@@ -21,8 +20,6 @@ from server.callers import caller_in
 
 if TYPE_CHECKING:
     from tools.approvals import ApprovalSheet
-
-log = logging.getLogger("gpubroker")
 
 PATH = "/approvals/{id}"
 _LONGEST_FORM = 1_000
@@ -55,6 +52,8 @@ class _Page:
             return _page(await self._sheet(request), asks=True)
         except BrokerError as problem:
             return _document("Not possible", _paragraphs(problem.message, problem.next_step), problem.status)
+        except ClientDisconnect:
+            return Response(status_code=400)
 
     async def _sheet(self, request: Request) -> ApprovalSheet:
         from tools.approvals import linked, sheet
@@ -100,10 +99,11 @@ async def _answer_in(request: Request) -> bool:
         body += part
         if len(body) > _LONGEST_FORM:
             raise TooLarge("The form is too long.", next_step="Open the link in a browser and answer there.")
-    decision = parse_qs(body.decode("ascii", "replace"), max_num_fields=5).get("decision", [])
-    if len(decision) != 1 or decision[0] not in _ANSWERS:
+    form = parse_qs(body.decode("ascii", "replace"))
+    said = form.pop("decision", [])
+    if form or len(said) != 1 or said[0] not in _ANSWERS:
         raise ValidationFailed("The form says neither yes nor no.", next_step="Use one of the two buttons.")
-    return _ANSWERS[decision[0]]
+    return _ANSWERS[said[0]]
 
 
 _TITLES = {
