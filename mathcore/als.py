@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mathcore.figures import LARGEST, above_zero, numbers
+from mathcore.solvers import scipy_part
 
 Floats = NDArray[np.float64]
 Reals = NDArray[Any]
@@ -138,14 +139,13 @@ def fold_in(model: Factors, items: Sequence[int], strengths: Sequence[float]) ->
     The exact half turn for this one row. No history: zeros. Raises ValueError for items unknown or named twice, or
     strengths not above zero.
     """
-    from scipy.linalg import cho_factor, cho_solve
-
+    linalg = scipy_part("linalg")
     at, strong = _history(model, items, strengths)
     near = model.items[at]
     system = model.gram + model.regularization * np.eye(model.gram.shape[0])
     system += near.T @ (near * (model.alpha * strong)[:, None])
     right = near.T @ (1.0 + model.alpha * strong)
-    return np.asarray(cho_solve(cho_factor(system), right), dtype=np.float64)
+    return np.asarray(linalg.cho_solve(linalg.cho_factor(system), right), dtype=np.float64)
 
 
 def recommend(
@@ -182,9 +182,7 @@ def _half_turn(
 
 
 def _cholesky(block: _Block, moving: Reals, fixed: Reals, base: Reals) -> float:
-    from scipy.linalg import get_lapack_funcs
-
-    solve: Any = get_lapack_funcs("posv", (base,))
+    solve: Any = scipy_part("linalg").get_lapack_funcs("posv", (base,))
     near = fixed[block.columns]
     across = near.transpose(0, 2, 1)
     systems = across @ (near * block.extra[:, :, None]) + base
@@ -278,10 +276,8 @@ def _block(table: Any, rows: Whole, alpha: float, kind: np.dtype[Any]) -> _Block
 
 def _table(interactions: Any) -> Any:
     """The interactions as a clean CSR matrix of float64, zeros left out."""
-    from scipy.sparse import csr_array
-
     try:
-        table: Any = csr_array(interactions, dtype=np.float64, copy=True)
+        table: Any = scipy_part("sparse").csr_array(interactions, dtype=np.float64, copy=True)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError("interactions must be a matrix of numbers, every row as long as the others") from error
     if table.ndim != 2 or 0 in table.shape:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mathcore.figures import numbers
 from mathcore.isolation import isolation_scores
 from mathcore.series import Prices, positive_prices
+from mathcore.solvers import scipy_part
 
 NORMAL_MAD, NORMAL_MEAN_DEVIATION = 0.6744897501960817, 1.2533141373155001
 """Of a normal distribution: the MAD in standard deviations, and the standard deviation in mean deviations."""
@@ -94,8 +95,6 @@ def extreme_studentized(prices: Prices, most: int, significance: float = 0.05) -
     last step whose R is beyond its critical value. It is not misled by several outliers that hide one another. Takes
     any finite numbers. O(n·most). Raises ValueError for fewer than three values or `most` not in 1…n − 2.
     """
-    from scipy.special import stdtrit
-
     values = numbers(prices, "the values")
     n = values.size
     if values.ndim != 1 or n < 3 or not np.isfinite(values).all():
@@ -117,7 +116,7 @@ def extreme_studentized(prices: Prices, most: int, significance: float = 0.05) -
         removed.append(int(left[worst]))
         left = np.delete(left, worst)
         freedom = n - step - 1
-        t = float(stdtrit(freedom, 1 - significance / (2 * (n - step + 1))))
+        t = float(scipy_part("special").stdtrit(freedom, 1 - significance / (2 * (n - step + 1))))
         critical = (n - step) * t / np.sqrt((freedom + t * t) * (n - step + 1))
         if statistics[-1] > critical:
             outliers = step

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mathcore.arma import Arma, innovations, pole_polynomial
+from mathcore.solvers import scipy_part
 
 Point = Sequence[float] | NDArray[np.float64]
 MOST_ORDER = 5
@@ -135,8 +136,6 @@ def _searched(
 
     With both parts of order two or more the surface has several valleys, and both starts are followed to the end.
     """
-    from scipy.optimize import minimize
-
     total = sum(sizes)
     if total == 0:
         return np.zeros(0)
@@ -151,7 +150,9 @@ def _searched(
     if sizes[0] < 2 or sizes[1] < 2:
         starts = [min(starts, key=loss)]
     found = [
-        minimize(loss, start, method="L-BFGS-B", bounds=[(-60.0, 60.0)] * total, options={"maxiter": 100})
+        scipy_part("optimize").minimize(
+            loss, start, method="L-BFGS-B", bounds=[(-60.0, 60.0)] * total, options={"maxiter": 100}
+        )
         for start in starts
     ]
     return np.asarray(min(found, key=lambda one: float(one.fun)).x, dtype=np.float64)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mathcore.solvers import scipy_part
+
 SETTLED = 1e-12
 """Once the variance of an error is this near to that of the shocks, the filter is the ARMA recursion itself."""
 
@@ -102,14 +104,14 @@ def _settled(table: NDArray[np.float64], arma: Arma, errors: NDArray[np.float64]
         count = min(lag, begun, rest.shape[0] + lag)
         for at in range(max(begun, lag), min(begun + lag, table.shape[0])):
             rest[at - begun] -= value * errors[at - lag] if count else 0.0
-    from scipy.linalg import solve_banded
-
     length = rest.shape[0]
     bands = np.zeros((q + 1, length))
     bands[0] = 1.0
     for lag, value in enumerate(arma.ma, 1):
         bands[lag, : max(length - lag, 0)] = value
-    return np.asarray(solve_banded((q, 0), bands, rest, overwrite_b=True, check_finite=False), dtype=np.float64)
+    return np.asarray(
+        scipy_part("linalg").solve_banded((q, 0), bands, rest, overwrite_b=True, check_finite=False), dtype=np.float64
+    )
 
 
 def _moved(ar: list[float], state: list[float]) -> list[float]:
@@ -125,9 +127,8 @@ def _stationary(ar: list[float], shock: NDArray[np.float64]) -> NDArray[np.float
         # A moving average: the state is a finite sum of shocks.
         table = np.array([np.concatenate([shock[row:], np.zeros(row)]) for row in range(size)])
         return np.asarray(table @ table.T, dtype=np.float64)
-    from scipy.linalg import solve_discrete_lyapunov
-
     companion = np.zeros((size, size))
     companion[:, 0] = ar
     companion[np.arange(size - 1), np.arange(1, size)] = 1.0
-    return np.asarray(solve_discrete_lyapunov(companion, np.outer(shock, shock)), dtype=np.float64)
+    solve = scipy_part("linalg").solve_discrete_lyapunov
+    return np.asarray(solve(companion, np.outer(shock, shock)), dtype=np.float64)

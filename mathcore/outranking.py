@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mathcore.decision import TIE_DECIMALS, Decision, Places
 from mathcore.scaling import Flags, Floats, ordinary, signed
+from mathcore.solvers import scipy_part
 
 MOST_ALTERNATIVES = 3_000
 """Every pair is compared and kept: n² numbers, twice. More alternatives are refused."""
@@ -128,11 +129,9 @@ def _discordance(better: Floats, shares: Floats, variant: Discordance) -> Floats
 
 def _kernel(outranks: Flags) -> Places:
     """Circles first made one, then from the undefeated down: in unless something that is in outranks it."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
+    csr_array: Any = scipy_part("sparse").csr_array
     graph = csr_array(outranks)
-    count, circle = connected_components(graph, directed=True, connection="strong")
+    count, circle = scipy_part("sparse.csgraph").connected_components(graph, directed=True, connection="strong")
     rows, columns = graph.nonzero()
     starts, ends = circle[rows], circle[columns]
     between = csr_array(

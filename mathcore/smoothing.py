@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mathcore.solvers import scipy_part
+
 Kind = Literal["none", "trend", "damped"]
 LEAST_DAMPING, MOST_DAMPING = 0.8, 0.98
 """Range of the damping that is searched (Hyndman and Athanasopoulos 2021, §8.2)."""
@@ -146,8 +148,6 @@ def seasonal_start(values: NDArray[np.float64], season: int) -> tuple[float, ...
 
 def _fitted(values: NDArray[np.float64], kind: Kind, seasonal: Sequence[float]) -> Smoothed:
     """Least squares over the parameters and the start, from the best point of a coarse grid."""
-    from scipy.optimize import minimize
-
     spread = float(values.std())
     # A series as flat as its own rounding has nothing to fit.
     if values.size < 4 or spread <= 1e-9 * abs(float(values.mean())):
@@ -181,7 +181,10 @@ def _fitted(values: NDArray[np.float64], kind: Kind, seasonal: Sequence[float]) 
     if kind == "damped":
         # A trend that soon ends and one that hardly does are two valleys: both are followed.
         followed = [next(one for one in ranked if one[2] == damping) for damping in DAMPING_STARTS]
-    found = [minimize(loss, start, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200}) for start in followed]
+    found = [
+        scipy_part("optimize").minimize(loss, start, method="L-BFGS-B", bounds=bounds, options={"maxiter": 200})
+        for start in followed
+    ]
     best = min(found, key=lambda one: float(one.fun))
     return smooth(values, _rescaled(model(best.x), centre, spread))
 

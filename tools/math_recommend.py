@@ -135,9 +135,8 @@ class Learnt:
     """The factors of who used what, in names."""
 
     def __init__(self, interactions: list[Interaction]) -> None:
-        from scipy.sparse import coo_array
-
         from mathcore.als import factorise
+        from mathcore.solvers import scipy_part
 
         self.users = list(dict.fromkeys(one.user_id for one in interactions))
         self.items = list(dict.fromkeys(one.item_id for one in interactions))
@@ -149,7 +148,7 @@ class Learnt:
             used[columns[one.item_id]] = used.get(columns[one.item_id], 0.0) + one.strength
         strengths = [one.strength for one in interactions]
         at = [rows[one.user_id] for one in interactions], [columns[one.item_id] for one in interactions]
-        table = coo_array((strengths, at), shape=(len(self.users), len(self.items)))
+        table = scipy_part("sparse").coo_array((strengths, at), shape=(len(self.users), len(self.items)))
         self.factors: Factors = factorise(table, factors=min(FACTORS, len(self.users), len(self.items)))
 
     def picks(self, user: str | None, top_k: int, *, repeat: bool) -> Picks:
