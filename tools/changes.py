@@ -6,7 +6,7 @@ simply done again.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from market import booking_book, journal, usage
@@ -97,8 +97,9 @@ async def _power(work: Work, entry: journal.Entry) -> bool:
             await usage.meter(connection, work.booking, machine, work.now)
             await booking_book.change_machine(connection, machine.label, state=machine_state)
         await journal.conclude(connection, entry.id, state="done", at=work.now)
+        booted_by = None if stops else work.now + timedelta(seconds=work.adapter.boot_seconds)
         if work.booking.state != to:
-            await work.move(connection, to)
+            await work.move(connection, to, settle_until=booted_by)
     await work.point(f"{entry.step} written")
     await work.reload()
     return True

@@ -63,7 +63,8 @@ async def _seen(work: Work, machine: Machine) -> str | None:
         return await _vanished(work, machine, seen)
     if seen.power == "failed":
         return "a machine failed to start"
-    if seen.power == "booting" and now - since > timedelta(seconds=work.adapter.boot_seconds):
+    patience = max(since + timedelta(seconds=work.adapter.boot_seconds), work.booking.settle_until or since)
+    if seen.power == "booting" and now > patience:
         return f"a machine was not up after {work.adapter.boot_seconds / 60:g} minutes"
     await _noted(work, machine, seen)
     return None

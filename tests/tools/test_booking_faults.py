@@ -1,0 +1,224 @@
+"""Whatever the cloud does wrong: no second machine that stays, no price that was not agreed, no money adrift."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from adapters.sandbox_dial import FAULTS, Endpoint, Fault
+from market import availability, strays
+from market.bookings import Booking
+from market.errors import BrokerError
+from tests.buying import Buying, opened
+from tests.conftest import ManualClock
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+async def buying(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Buying]:
+    """A calm cloud beside an empty database."""
+    async with opened(tmp_path, clock) as found:
+        yield found
+
+
+async def balanced(buying: Buying) -> None:
+    """The mandate holds what open bookings claim, and has spent what closed ones cost; machines have an owner."""
+    from market import booking_book
+
+    all_of_them = await booking_book.of_caller(await buying.store(), None)
+    assert await buying.held() == sum(one.claimed for one in all_of_them)
+    assert await buying.spent() == sum(one.final_cost or 0 for one in all_of_them)
+    owned = {machine.label for one in all_of_them if not one.is_final for machine in one.machines}
+    assert set(buying.running()) <= owned
+    assert len(buying.running()) == len(set(buying.running()))
+
+
+async def ended(buying: Buying, booking_id: str) -> Booking:
+    """The booking after its owner has ended it, and time for what was left to do."""
+    buying.world.dial.clear()
+    await buying.asks("terminate_booking", booking_id=booking_id)
+    await buying.passes(5 * MINUTE)
+    return await buying.booking(booking_id)
+
+
+_VALUES = {"latency": 30.0, "slow_down": 1.0, "clock_skew": 900.0, "wrong_price": 2.0, "refusal": "no_capacity"}
+_PLACES: tuple[Endpoint, ...] = ("price", "account", "launch", "list", "status", "terminate", "bill")
+
+
+@pytest.mark.parametrize("endpoint", _PLACES)
+@pytest.mark.parametrize("fault", list(FAULTS))
+async def test_any_fault_anywhere_leaves_one_machine_at_most_and_the_books_in_order(
+    buying: Buying, fault: str, endpoint: Endpoint
+) -> None:
+    quote = await buying.quoted()
+    struck = Fault(fault, _VALUES.get(fault))  # type: ignore[arg-type]
+    for place in {endpoint, "list"} if fault == "lost_reply" else {endpoint}:
+        buying.world.dial.script(place, [struck, struck])  # type: ignore[arg-type]
+    try:
+        booked = await buying.books(quote)
+    except BrokerError:
+        # Before anything is bought the provider is asked for its price and its terms.
+        assert {endpoint} <= {"price", "account"}
+        assert buying.running() == []
+        assert await buying.held() == 0
+        return
+    await buying.passes(6 * MINUTE)
+    await balanced(buying)
+    booking = await ended(buying, booked.id)
+    assert booking.is_final, (booking.state, booking.reason)
+    await balanced(buying)
+    assert buying.running() == []
+
+
+async def test_a_machine_dearer_than_quoted_is_given_back_at_once(buying: Buying) -> None:
+    quote = await buying.quoted()
+    buying.world.dial.script("launch", [Fault("wrong_price", 2.0)])
+    booked = await buying.books(quote)
+    await buying.passes(MINUTE)
+    booking = await buying.booking(booked.id)
+    assert booking.state == "compensated"
+    assert "where" in (booking.reason or "")
+    assert buying.running() == []
+    await balanced(buying)
+
+
+async def test_the_second_machine_of_one_order_is_ended_and_reported(buying: Buying) -> None:
+    quote = await buying.quoted()
+    buying.world.dial.script("launch", ["duplicate"])
+    booked = await buying.books(quote)
+    await buying.passes(3 * MINUTE)
+    assert (await buying.booking(booked.id)).state == "active"
+    assert len(buying.running()) == 1
+    assert len(buying.world.cloud.machines) == 2
+
+
+async def test_a_machine_that_appears_after_it_was_given_up_is_ended(buying: Buying) -> None:
+    quote = await buying.quoted()
+    buying.world.dial.script("launch", ["lost_reply"])
+    buying.world.dial.set("server_error", endpoint="list")
+    booked = await buying.books(quote)
+    await buying.passes(2 * MINUTE)
+    assert (await buying.booking(booked.id)).state == "stuck"
+    buying.world.dial.clear()
+    await buying.passes(3 * MINUTE)
+    assert (await buying.booking(booked.id)).state == "compensated"
+    assert buying.running() == []
+    await balanced(buying)
+
+
+async def test_a_machine_nobody_booked_is_reported_and_one_of_ours_is_ended(buying: Buying) -> None:
+    booking = await buying.active()
+    instance = booking.machines[0].provider_instance_id
+    await buying.asks("terminate_booking", booking_id=booking.id)
+    machine = buying.world.cloud.machines[str(instance)]
+    machine.state, machine.end_reason, machine.ended_at = "running", None, None
+    buying.world.cloud._live[machine.id] = machine
+    await buying.passes(2 * MINUTE)
+    assert buying.running() == []
+    assert await strays.unresolved(await buying.store()) == []
+
+
+async def test_a_spot_machine_taken_back_ends_its_booking_with_what_it_cost(buying: Buying) -> None:
+    booking = await buying.active(quote=await buying.quoted(await buying.offer("spot")))
+    assert booking.pricing == "spot"
+    buying.world.cloud.interrupt(str(booking.machines[0].provider_instance_id))
+    await buying.passes(MINUTE)
+    ended_one = await buying.booking(booking.id)
+    assert ended_one.state == "terminated"
+    assert "took a machine back" in (ended_one.reason or "")
+    await balanced(buying)
+
+
+async def test_a_machine_that_will_not_end_is_stuck_until_it_does(buying: Buying) -> None:
+    booking = await buying.active()
+    buying.world.dial.set("ignored_termination", endpoint="terminate")
+    shown = await buying.asks("terminate_booking", booking_id=booking.id)
+    assert shown.state == "terminating"
+    await buying.passes(5 * MINUTE)
+    stuck = await buying.booking(booking.id)
+    assert stuck.state == "stuck"
+    assert str(stuck.machines[0].provider_instance_id) in (stuck.reason or "")
+    assert (await buying.asks("list_bookings")).warnings
+    buying.world.dial.clear()
+    await buying.passes(2 * MINUTE)
+    assert (await buying.booking(booking.id)).state == "terminated"
+    await balanced(buying)
+
+
+async def test_an_offer_that_could_not_be_had_is_remembered_for_an_hour(buying: Buying) -> None:
+    offer = await buying.offer()
+    quote = await buying.quoted(offer)
+    buying.world.dial.script("launch", [Fault("refusal", "no_capacity")])
+    await buying.books(quote)
+    store = await buying.store()
+    assert (await availability.recent(store, buying.clock.now()))[offer].times == 1
+    assert await availability.recent(store, buying.clock.now() + timedelta(hours=2)) == {}
+
+
+async def test_extending_moves_the_end_here_and_at_the_provider(buying: Buying) -> None:
+    booking = await buying.active()
+    held = await buying.held()
+    longer = await buying.asks(
+        "extend_booking", booking_id=booking.id, hours=2, max_total=1_000, idempotency_key="longer"
+    )
+    assert longer.new_end_time == booking.ends_at + timedelta(hours=2)
+    machine = buying.world.cloud.machines[str(booking.machines[0].provider_instance_id)]
+    assert machine.ends_at == longer.new_end_time
+    assert await buying.held() == held + longer.additional_cost
+    again = await buying.asks(
+        "extend_booking", booking_id=booking.id, hours=2, max_total=1_000, idempotency_key="longer"
+    )
+    assert again.new_end_time == longer.new_end_time
+    await balanced(buying)
+
+
+async def test_a_lost_answer_to_an_extension_is_asked_for_again(buying: Buying) -> None:
+    booking = await buying.active()
+    buying.world.dial.script("extend", ["lost_reply", "reset"])
+    await buying.asks("extend_booking", booking_id=booking.id, hours=1, max_total=1_000, idempotency_key="x")
+    await buying.passes(2 * MINUTE)
+    longer = await buying.booking(booking.id)
+    assert longer.ends_at == booking.ends_at + timedelta(hours=1)
+    await balanced(buying)
+
+
+async def test_a_refused_extension_gives_its_money_back(buying: Buying) -> None:
+    booking = await buying.active()
+    held = await buying.held()
+    buying.world.dial.script("extend", [Fault("refusal", "bad_request")])
+    await buying.asks("extend_booking", booking_id=booking.id, hours=1, max_total=1_000, idempotency_key="x")
+    assert (await buying.booking(booking.id)).ends_at in (booking.ends_at, booking.ends_at + timedelta(hours=1))
+    await balanced(buying)
+    assert await buying.held() >= held
+
+
+async def test_more_of_the_same_and_less_again(buying: Buying) -> None:
+    booking = await buying.active()
+    await buying.asks("scale_booking", booking_id=booking.id, add=2, max_total=1_000, idempotency_key="s")
+    await buying.passes(4 * MINUTE)
+    grown = await buying.booking(booking.id)
+    assert grown.state == "active"
+    assert [one.state for one in grown.machines] == ["running"] * 3
+    assert len(buying.running()) == 3
+    await buying.asks("terminate_booking", booking_id=booking.id)
+    assert buying.running() == []
+    await balanced(buying)
+
+
+async def test_a_stopped_machine_costs_its_disk_alone(buying: Buying) -> None:
+    booking = await buying.active(quote=await buying.quoted(disk_gb=100))
+    await buying.asks("stop_booking", booking_id=booking.id)
+    assert (await buying.booking(booking.id)).state == "stopped"
+    before = (await buying.booking(booking.id)).spent
+    await buying.passes(timedelta(hours=1))
+    cost = (await buying.booking(booking.id)).spent - before
+    assert 0 < cost < booking.price_per_hour_usd / 2
+    await buying.asks("start_booking", booking_id=booking.id)
+    await buying.passes(4 * MINUTE)
+    assert (await buying.booking(booking.id)).state == "active"
+    await buying.asks("terminate_booking", booking_id=booking.id)
+    await balanced(buying)
