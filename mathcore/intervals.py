@@ -17,8 +17,8 @@ HALF_LIFE = 20
 """Steps over which the local size of the moves, and the share of steps that move, are averaged."""
 FIRST_SIZE, FIRST_ACTIVITY = 0.03, 0.5
 """What counts as seen, with the weight of one step, before the first move is."""
-CALM, UNSURE = 0.003, 0.01
-"""Added to the local size: 0.3 % always, and up to 1 % for a price that hardly moved, whose moves are unknown."""
+CALM, UNSURE = 0.003, 0.015
+"""Added to the local size: 0.3 % always, and up to 1.5 % for a price that hardly moved, whose moves are unknown."""
 ENOUGH = 6.0
 """Windows that do not overlap from which past surprises alone tell a distribution (`mathcore.waiting`)."""
 RECENCY, LIKENESS = 120, 0.2
@@ -28,8 +28,8 @@ USUAL_WEIGHT, SCALE_WEIGHT = 10.0, 20.0
 USUAL_SCALE, GROWTH, HEAVY = 0.6, 0.8, 0.5
 """Usual errors: an exponential law of 0.6 local sizes, growing with the distance's power 0.8, to the power 1.5 where
 the price stands still and 1 where it moves each step."""
-WAKING = 20.0
-"""A price that stood s steps stands h more with (20 + s) / (20 + s + h): the longer it stood, the longer it will."""
+WAKING = 15.0
+"""A price that stood s steps stands h more with (15 + s) / (15 + s + h): the longer it stood, the longer it will."""
 USUAL_POINTS = 40
 LEAST_RATIO = 1.53
 """The least ratio of the 95 % to the 80 % half-width, that of normal errors."""
@@ -142,7 +142,7 @@ def _widths(errors: Floats, values: Floats, now: Bearing, growth: Floats) -> Flo
 def _usual(scores: Floats, weights: Floats, values: Floats, now: Bearing, growth: Floats) -> Floats:
     """Quantiles of the usual errors, points × distances: none while the price stands, else exponential.
 
-    That a price stood for s steps makes its rate of moving a gamma one (1, 20 + s): hence the chance to stand. The
+    That a price stood for s steps makes its rate of moving a gamma one (1, 15 + s): hence the chance to stand. The
     scale starts from the usual one and moves to the price's own, distance by distance, each from the one before.
     """
     distances = np.arange(1, growth.size + 1)
