@@ -294,7 +294,7 @@ class SandboxCloud:
             self.offset = timedelta(seconds=state["offset_seconds"])
             self._now = datetime.fromisoformat(state["now"])
             self.pinned_stock = {(kind, region): free for kind, region, free in state["pinned_stock"]}
-        except (KeyError, TypeError, AttributeError, ArithmeticError) as problem:
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as problem:
             raise ValueError(f"not the state of a simulated cloud ({type(problem).__name__})") from problem
         self.machines = {machine.id: machine for machine in machines}
         self._live = {machine.id: machine for machine in machines if not machine.is_gone}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
@@ -99,6 +100,9 @@ class SandboxFace:
             faults = request.scope["faults"]
             faults.update(self.cloud.dial.draw(endpoint))
             if "reset" in faults:
+                # Heard out first, so that the caller sees its answer missing and not its question cut off.
+                with suppress(SandboxRefusal):
+                    await _body(request)
                 return Response()
             if (told := faults.get("slow_down")) is not None:
                 wait = {"Retry-After": f"{told.number(0):g}"} if told.value is not None else {}

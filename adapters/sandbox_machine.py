@@ -51,7 +51,7 @@ class Machine:
     ended_at: datetime | None = None
     end_reason: EndReason | None = None
     boots: int = 1
-    launched: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    launched: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """What was ordered to run, in full; kept in memory alone, as it may hold secrets."""
 
     @property

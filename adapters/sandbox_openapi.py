@@ -22,7 +22,9 @@ def document() -> dict[str, Any]:
             "description": "A simulated GPU cloud to practise on. Machines are not real, prices are invented. Paths "
             "that begin with `/_` are the operator's: faults, stock and time.",
         },
-        "paths": {path: {method: _operation(*facts)} for path, method, facts in _flat()},
+        "paths": {
+            path: {method: _operation(*facts) for method, facts in methods.items()} for path, methods in _PATHS.items()
+        },
         "components": {
             "schemas": _SCHEMAS,
             "securitySchemes": {
@@ -30,10 +32,6 @@ def document() -> dict[str, Any]:
             },
         },
     }
-
-
-def _flat() -> list[tuple[str, str, tuple[str, str, Any, tuple[str, ...]]]]:
-    return [(path, method, facts) for path, methods in _PATHS.items() for method, facts in methods.items()]
 
 
 def _operation(summary: str, answer: str, body: Any, parameters: tuple[str, ...]) -> dict[str, Any]:

@@ -32,9 +32,12 @@ def show_dial(cloud: SandboxCloud, _body: Mapping[str, Any]) -> Any:
 def set_dial(cloud: SandboxCloud, body: Mapping[str, Any]) -> Any:
     """Clear the dial when told to, then add rules and scripts. Raises SandboxRefusal and changes nothing."""
     rules = [_rule(one) for one in _entries(body.get("faults", []))]
+    script = body.get("script") or {}
+    if not isinstance(script, dict):
+        raise bad("A script is an object of lists, by endpoint.")
     scripts = {
         endpoint: [None if one is None else _fault(one) for one in _entries(faults)]
-        for endpoint, faults in dict(body.get("script") or {}).items()
+        for endpoint, faults in script.items()
     }
     if unknown := sorted(set(scripts) - set(ENDPOINTS)):
         raise bad(f"There is no endpoint `{unknown[0][:40]}`.")
