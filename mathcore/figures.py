@@ -34,9 +34,9 @@ def physical(**figures: float) -> None:
 
     From `SMALLEST` to `LARGEST`, so that no sum, product or ratio of a few of them overflows.
     """
-    above_zero(**figures)
     for name, figure in figures.items():
         if not SMALLEST <= figure <= LARGEST:
+            above_zero(**{name: figure})
             raise ValueError(f"{name} must lie between {SMALLEST:g} and {LARGEST:g}, not be {_said(figure)}")
 
 

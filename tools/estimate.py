@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -130,7 +131,8 @@ async def estimate_workload(ctx: Context, query: EstimateWorkload) -> WorkloadEs
         max_price=understood.max_price,
         pricing=understood.pricing,
     )
-    fits = fits_of(snapshot, sized, limits)
+    # A search or two for every GPU on offer: in a thread, so that others are answered meanwhile.
+    fits = await asyncio.to_thread(fits_of, snapshot, sized, limits)
     return WorkloadEstimate(
         understood=understood,
         min_vram_gb=round(sized.min_memory_gb, 1),

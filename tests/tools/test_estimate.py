@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from decimal import Decimal
 from itertools import product
 from typing import Any, get_args
@@ -15,6 +16,7 @@ from market.context import Market
 from market.errors import ValidationFailed
 from tests.market.offer_samples import made
 from tests.tools.conftest import ask, stocked
+from tools.fits import Fit, fits_of
 from tools.intake import Workload
 from tools.placement import speed
 from tools.sizing import Job, size
@@ -123,6 +125,19 @@ async def test_fits_hold_the_work_and_cost_is_the_sum_of_its_items(market: Marke
     assert costs == sorted(costs)
     assert estimate.estimated_cost_range == [min(costs), max(fit.cost_high for fit in estimate.fits)]
     assert estimate.recommended_gpu_tiers[0] == f"{estimate.fits[0].gpu_count}x {estimate.fits[0].gpu}"
+
+
+async def test_the_search_for_what_fits_keeps_nobody_waiting(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    await stocked(market, made("aws:h100:us", "4"))
+    looked: list[int] = []
+
+    def looking(*given: Any) -> list[Fit]:
+        looked.append(threading.get_ident())
+        return fits_of(*given)
+
+    monkeypatch.setattr("tools.estimate.fits_of", looking)
+    assert (await ask(market, "estimate_workload", text=SERVED)).fits
+    assert looked != [threading.get_ident()]
 
 
 async def test_spot_is_counted_only_when_asked_for(market: Market) -> None:
