@@ -130,7 +130,7 @@ async def caller_behind(store: Store, identity: str, now: datetime) -> Caller:
 
 
 async def get(connection: AsyncConnection, key: str) -> AgentKey:
-    """The key of this id, or the newest of this name. Raises NotFound with those there are."""
+    """The key of this id or name, one in use before those that were revoked. Raises NotFound with those there are."""
     every = await _found(connection)
     named = [one for one in every if key in (one.id, one.name)]
     if not named:
@@ -140,7 +140,7 @@ async def get(connection: AsyncConnection, key: str) -> AgentKey:
             next_step=f"There are: {', '.join(known)}." if known else _NEW_KEY,
             details={"nearest": known},
         )
-    return named[-1]
+    return max(named, key=lambda one: (one.revoked_at is None, one.created_at))
 
 
 async def listed(store: Store) -> list[AgentKey]:

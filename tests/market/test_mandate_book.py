@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from market import agent_keys, mandate_book, mandate_register
 from market.context import LOCAL_OWNER, Caller
@@ -50,27 +51,34 @@ async def claimed(store: Store, mandate: Mandate, amount: str = "10", **more: An
 
 
 async def booked(store: Store, mandate: Mandate, booking_id: str, at: ManualClock, state: str = "pending") -> None:
-    """A booking under the mandate, as far as a recurrence counts it."""
-    money = {"expected_total": Decimal(1), "worst_total": Decimal(1)}
+    """A booking under the mandate, made without asking."""
     async with store.write() as connection:
-        quote = {"id": f"quote-{booking_id}", "caller": "local-owner", "terms": "{}", "seal": ""}
-        times = {"created_at": at.now(), "expires_at": at.now()}
-        await connection.execute(insert(quotes).values(**quote, **times, **money))
-        values: dict[str, Any] = {
-            "id": booking_id,
-            "quote_id": quote["id"],
-            "mandate_id": mandate.id,
-            "state": state,
-            "price_per_hour": Decimal(1),
-            "price_per_hour_usd": Decimal(1),
-            "enforces_end": True,
-            "created_at": at.now(),
-            "ends_at": at.now(),
-        }
-        for column in bookings.columns:
-            if column.name not in values and not column.nullable and column.default is None:
-                values[column.name] = _FILLERS.get(type(column.type).__name__, "-")
-        await connection.execute(insert(bookings).values(values))
+        await write_booking(connection, mandate, booking_id, at, state)
+
+
+async def write_booking(
+    connection: AsyncConnection, mandate: Mandate, booking_id: str, at: ManualClock, state: str = "pending"
+) -> None:
+    """A row of a booking, as far as a recurrence counts it."""
+    money = {"expected_total": Decimal(1), "worst_total": Decimal(1)}
+    quote = {"id": f"quote-{booking_id}", "caller": "local-owner", "terms": "{}", "seal": ""}
+    times = {"created_at": at.now(), "expires_at": at.now()}
+    await connection.execute(insert(quotes).values(**quote, **times, **money))
+    values: dict[str, Any] = {
+        "id": booking_id,
+        "quote_id": quote["id"],
+        "mandate_id": mandate.id,
+        "state": state,
+        "price_per_hour": Decimal(1),
+        "price_per_hour_usd": Decimal(1),
+        "enforces_end": True,
+        "created_at": at.now(),
+        "ends_at": at.now(),
+    }
+    for column in bookings.columns:
+        if column.name not in values and not column.nullable and column.default is None:
+            values[column.name] = _FILLERS.get(type(column.type).__name__, "-")
+    await connection.execute(insert(bookings).values(values))
 
 
 _FILLERS: dict[str, object] = {"BigInteger": 1, "Double": 1.0, "Millionths": Decimal(1)}
@@ -211,6 +219,20 @@ class TestRecurrence:
         clock.advance(timedelta(hours=22))
         assert await claimed(store, mandate, "1", now=clock.now()) == []
 
+    async def test_it_holds_among_many_at_once(self, store: Store, settings: Settings, clock: ManualClock) -> None:
+        mandate = await entered(store, settings, recurrence=Recurrence(every="week", max_bookings=3))
+
+        async def book(booking_id: str) -> bool:
+            async with store.write() as connection:
+                wanted: dict[str, Any] = {"amount": Decimal(1), "hourly": Decimal(1), "instances": 1}
+                if await mandate_book.claim(connection, mandate, **wanted, now=clock.now()):
+                    return False
+                await write_booking(connection, mandate, booking_id, clock)
+                return True
+
+        assert sum(await asyncio.gather(*(book(f"booking-{turn}") for turn in range(12)))) == 3
+        assert (await mandate_book.standing(store, mandate.id)).committed == Decimal(3)
+
     async def test_a_change_and_what_was_never_made_are_not_counted(
         self, store: Store, settings: Settings, clock: ManualClock
     ) -> None:
@@ -232,6 +254,7 @@ SPOILT: dict[str, tuple[str, object, str]] = {
 }
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 class TestTrust:
     """Which mandates are in force, and for whom."""
 
