@@ -219,6 +219,7 @@ async def test_without_its_head_the_log_takes_nothing_more(
         await audit.anchor(settings, store)
 
 
+@pytest.mark.requirement("NFR-SEC-005")
 async def test_the_database_refuses_every_change_but_an_erasure(store: Store, clock: ManualClock) -> None:
     await _append(store, clock, personal=PERSON)
     for change in (
