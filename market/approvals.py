@@ -6,6 +6,7 @@ what was asked nor what was answered can be changed in the database.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
     from market.commitment import Commitment
+
+log = logging.getLogger("gpubroker")
 
 LONGEST = timedelta(hours=24)
 """A question nobody answers, or an answer nobody uses, is over after this; with its quote when that is sooner."""
@@ -181,7 +184,7 @@ async def listed(
         try:
             found.append(_read(row, settings))
         except Conflict:
-            continue
+            log.warning("approval %s was changed after it was written; it is not shown", row.id)
     return found
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from market.canonical import canonical
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 NEW_QUOTE = "Ask for a new quote with `quote_offer`."
 _PREFIX = "quote-"
+_KEPT = timedelta(days=1)
+"""An expired quote that nobody used is forgotten after this: quoting costs nothing, so there may be many."""
 _CLOCKS_APART = timedelta(minutes=2)
 """How far the clocks of two processes may differ before one of them is called wrong."""
 
@@ -140,7 +142,9 @@ def new_quote_id() -> str:
 
 
 async def add(connection: AsyncConnection, settings: Settings, quote: Quote) -> None:
-    """Keep a quote, sealed."""
+    """Keep a quote, sealed; what this caller was quoted long ago and never used is forgotten."""
+    forgotten = (quotes.c.used_at.is_(None), quotes.c.expires_at < quote.created_at - _KEPT)
+    await connection.execute(delete(quotes).where(quotes.c.caller == quote.caller, *forgotten))
     terms = canonical(asdict(quote.terms))
     await connection.execute(
         insert(quotes).values(

@@ -208,7 +208,7 @@ def test_longer_than_the_provider_rents_is_refused_with_what_would_pass() -> Non
 @pytest.mark.parametrize(
     "live",
     [
-        (Decimal("1"), "XXX"),
+        (Decimal("1"), "ZZZ"),
         (Decimal("NaN"), "USD"),
         (Decimal("Infinity"), "USD"),
         (Decimal("0"), "USD"),

@@ -154,6 +154,24 @@ async def test_a_clock_that_was_set_back_makes_no_quote_good_again(
         await quote_book.get(store, settings, made.id, LOCAL_OWNER, clock.advance(timedelta(hours=-1)))
 
 
+async def test_old_quotes_nobody_used_are_forgotten_and_used_ones_kept(
+    store: Store, settings: Settings, clock: ManualClock
+) -> None:
+    unused, used = [await kept(store, settings, quote(clock.now())) for _ in range(2)]
+    foreign = await kept(store, settings, quote(clock.now(), caller=AGENT.identity))
+    async with store.write() as connection:
+        assert await quote_book.use(connection, used.id, "booking", clock.now())
+    clock.advance(timedelta(days=1))
+    await kept(store, settings, quote(clock.now()))
+    assert (await quote_book.get(store, settings, unused.id, LOCAL_OWNER, clock.now())).unusable(clock.now())
+    clock.advance(timedelta(hours=1))
+    await kept(store, settings, quote(clock.now()))
+    with pytest.raises(NotFound):
+        await quote_book.get(store, settings, unused.id, LOCAL_OWNER, clock.now())
+    assert await quote_book.find(store, settings, used.id)
+    assert await quote_book.find(store, settings, foreign.id)
+
+
 def test_the_summary_says_what_is_bought_and_for_how_much_at_most(clock: ManualClock) -> None:
     made = quote(clock.now(), leg(), leg("acme:h100:us-east", "2.75"))
     assert made.summary() == (

@@ -110,9 +110,8 @@ def tags(page: str) -> list[tuple[str, dict[str, str | None]]]:
 
 def test_the_page_shows_what_is_bought_and_reading_it_decides_nothing(desk: Desk) -> None:
     approval = desk.asks()
-    for _ in range(2):
-        page = desk.client.get(desk.link(approval))
-        assert page.status_code == 200
+    assert desk.client.get(desk.link(approval)).status_code == 200
+    page = desk.client.get(desk.link(approval))
     for told in ("H100-SXM", "sandbox", "eu-west", "10 hours", "25.50 USD", "25.00 USD", "key-one", "mandate-one"):
         assert told in page.text
     assert [one["value"] for tag, one in tags(page.text) if tag == "button"] == ["approve", "decline"]

@@ -44,9 +44,11 @@ async def quoted(buying: Buying, agent: Caller) -> Any:
     return shown
 
 
-async def book(buying: Buying, agent: Caller, quote: Any, key: str = "one", **answers: bool) -> Any:
+async def book(
+    buying: Buying, agent: Caller, quote: Any, key: str = "one", answers: dict[str, bool] | None = None
+) -> Any:
     """The quote booked by the agent, with what a person has answered in this call."""
-    ctx = Context(buying.market, agent, answers=answers)
+    ctx = Context(buying.market, agent, answers=answers or {})
     arguments = {"quote_id": quote.quote_id, "idempotency_key": key, "max_total": 1000}
     return await capabilities()["book_quote"].call(ctx, arguments)
 
@@ -108,10 +110,10 @@ async def test_a_declined_purchase_is_not_made_and_not_asked_again(buying: Buyin
 async def test_an_answer_in_the_conversation_decides_the_same_row(buying: Buying, agent: Caller) -> None:
     quote = await quoted(buying, agent)
     approval = await asked(buying, agent, quote)
-    booked = await book(buying, agent, quote, **{approval: True})
-    assert (await book(buying, agent, quote, **{approval: True})).id == booked.id
+    booked = await book(buying, agent, quote, answers={approval: True})
+    assert (await book(buying, agent, quote, answers={approval: True})).id == booked.id
     with pytest.raises(QuoteUnusable):
-        await book(buying, agent, quote, "two", **{approval: True})
+        await book(buying, agent, quote, "two", answers={approval: True})
     assert len(buying.running()) == 1
     sheet = await buying.asks("get_approval", approval_id=approval)
     assert (sheet.state, sheet.decided_via) == ("used", "elicitation")
@@ -121,7 +123,7 @@ async def test_an_answer_to_another_question_approves_nothing(buying: Buying, ag
     other = await asked(buying, agent, await quoted(buying, agent))
     quote = await quoted(buying, agent)
     with pytest.raises(ApprovalRequired):
-        await book(buying, agent, quote, **{other: True})
+        await book(buying, agent, quote, answers={other: True})
     assert not buying.running()
 
 
