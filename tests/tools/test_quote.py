@@ -11,12 +11,14 @@ from typing import Any
 
 import anyio
 import pytest
+from sqlalchemy import func, update
 
 from adapters.sandbox import Sandbox
 from market import agent_keys, catalogue, quote_book
 from market.context import LOCAL_OWNER, Caller, Market
-from market.errors import Conflict, NotFound, ValidationFailed
+from market.errors import BrokerError, Conflict, MandateRefused, NotFound, ValidationFailed
 from market.offers import Offer, offer_id
+from market.procurement_tables import quotes
 from tests.buying import Buying, opened
 from tests.conftest import ManualClock
 from tests.market.offer_samples import made, token_offer
@@ -314,3 +316,56 @@ async def test_an_argument_that_makes_no_sense_is_refused(market: Market, wrong:
         await ask(market, "quote_offer", **arguments)
     async with (await market.store()).read() as connection:
         assert (await connection.exec_driver_sql("SELECT count(*) FROM quotes")).scalar() == 0
+
+
+async def refusal_of_booking(buying: Buying, quote_id: str, caller: Caller = LOCAL_OWNER) -> BrokerError:
+    """Why this quote cannot be booked; the cloud has no machine afterwards that it had not before."""
+    before = buying.running()
+    with pytest.raises(BrokerError) as refused:
+        await buying.asks(
+            "book_quote", caller=caller, quote_id=quote_id, idempotency_key=quote_id, max_total=EVERYTHING
+        )
+    assert buying.running() == before
+    return refused.value
+
+
+async def test_a_foreign_expired_used_or_changed_quote_books_nothing(buying: Buying) -> None:
+    caller = await agent(buying, budget=1000)
+    foreign = await buying.quoted()
+    assert isinstance(await refusal_of_booking(buying, foreign.quote_id, caller), NotFound)
+
+    used = await buying.quoted()
+    await buying.books(used)
+    assert (await refusal_of_booking(buying, used.quote_id)).details["reason"] == "used"
+
+    changed = await buying.quoted()
+    async with (await buying.store()).write() as connection:
+        terms = quotes.c.terms
+        cheaper = func.replace(terms, '"price_per_hour":"', '"price_per_hour":"0.0')
+        await connection.execute(update(quotes).where(quotes.c.id == changed.quote_id).values(terms=cheaper))
+    assert (await refusal_of_booking(buying, changed.quote_id)).details["reason"] == "changed"
+
+    expired = await buying.quoted()
+    buying.clock.advance(timedelta(minutes=10))
+    assert (await refusal_of_booking(buying, expired.quote_id)).details["reason"] == "expired"
+
+
+async def test_a_currency_the_mandate_does_not_name_books_nothing(buying: Buying) -> None:
+    caller = await agent(buying, budget=1000, currencies=["EUR"])
+    shown = await buying.quoted(caller=caller)
+    assert [violation["constraint"] for violation in shown.mandate.violations] == ["currencies"]
+    refused = await refusal_of_booking(buying, shown.quote_id, caller)
+    assert isinstance(refused, MandateRefused)
+    assert not buying.running()
+
+
+async def test_a_quote_that_was_refused_can_be_booked_once_the_mandate_is_raised(buying: Buying) -> None:
+    caller = await agent(buying, budget=1)
+    shown = await buying.quoted(caller=caller, duration_hours=10)
+    assert isinstance(await refusal_of_booking(buying, shown.quote_id, caller), MandateRefused)
+    (mandate,) = (await buying.asks("spend_status", caller=caller)).mandates
+    await buying.asks("raise_mandate", mandate_id=mandate.mandate_id, budget=100)
+    await buying.asks(
+        "book_quote", caller=caller, quote_id=shown.quote_id, idempotency_key="raised", max_total=EVERYTHING
+    )
+    assert len(buying.running()) == 1
