@@ -142,7 +142,7 @@ async def queue(connection: AsyncConnection, deliveries: Sequence[Delivery]) -> 
 async def due(store: Store, now: datetime, limit: int = 5_000) -> list[tuple[Delivery, Webhook]]:
     """What is to be sent now, longest due first; of each webhook two at most, so that none crowds out the others."""
     table = webhook_deliveries.c
-    place = func.row_number().over(partition_by=table.webhook_id, order_by=(table.next_attempt_at, table.id))
+    place = func.row_number().over(partition_by=table.webhook_id, order_by=(table.next_attempt_at, table.event_id))
     ready = (
         select(table.id.label("ready"), place.label("place"))
         .where(table.state == "waiting", table.next_attempt_at <= now)
@@ -153,7 +153,7 @@ async def due(store: Store, now: datetime, limit: int = 5_000) -> list[tuple[Del
         select(webhook_deliveries)
         .join(ready, ready.c.ready == table.id)
         .where(ready.c.place <= _EACH_AT_ONCE)
-        .order_by(table.next_attempt_at, table.id)
+        .order_by(table.next_attempt_at, table.event_id)
         .limit(limit)
     )
     async with store.read() as connection:
