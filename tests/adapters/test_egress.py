@@ -127,6 +127,22 @@ def test_this_machine_is_reached_only_when_asked_for() -> None:
             local.check(httpx.URL(url))
 
 
+def test_what_lives_on_this_machine_is_reached_at_its_own_address_alone() -> None:
+    own = EgressGuard("acme", ("http://127.0.0.1:10356", "https://api.acme.example"), listed_loopback=True)
+    own.check(httpx.URL("http://127.0.0.1:10356/v1/types"))
+    own.check(httpx.URL("https://api.acme.example/"))
+    own.judge("127.0.0.1", ["127.0.0.1"])
+    others = ("http://127.0.0.1:5432/", "http://localhost:10356/", "http://127.0.0.1/", "http://api.acme.example/")
+    for url in (*others, "https://127.0.0.1/", "ftp://127.0.0.1:10356/"):
+        with pytest.raises(ProviderRefused):
+            own.check(httpx.URL(url))
+    with pytest.raises(ProviderRefused):
+        own.judge("api.acme.example", ["127.0.0.1"])
+    unlisted = EgressGuard("acme", ("http://127.0.0.1:10356",))
+    with pytest.raises(ProviderRefused):
+        unlisted.check(httpx.URL("http://127.0.0.1:10356/"))
+
+
 class Wire(httpcore.AsyncMockStream):
     """A connection that remembers which name TLS was asked to check."""
 
