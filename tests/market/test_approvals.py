@@ -11,6 +11,7 @@ from typing import Any, get_args
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import select, update
 
 from market import approvals, audit, quote_book
@@ -240,6 +241,20 @@ async def test_the_link_opens_one_approval_and_no_other(desk: Desk) -> None:
     assert not approvals.link_holds(desk.settings, other, signature)
     assert not approvals.link_holds(desk.settings, approval, signature[:-1] + ("0" if signature[-1] != "0" else "1"))
     assert not approvals.link_holds(desk.settings, replace(approval, expires_at=desk.clock.now()), signature)
+
+
+async def test_an_id_nobody_could_have_given_is_not_found(desk: Desk) -> None:
+    for name in ("", "approval-none", "a\0b", "é" * 500, "' OR 1=1 --"):
+        assert await approvals.find(desk.store, desk.settings, name) is None
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["javascript:alert(1)", "ftp://gpu.example", "https://", "https://me@gpu.example", "https://gpu.example/?a"],
+)
+def test_links_lead_to_web_addresses_only(address: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings(public_url=address)
 
 
 async def test_question_and_answer_are_in_the_audit_log(desk: Desk) -> None:
