@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from decimal import Decimal
 from itertools import product
 from typing import Any, get_args
@@ -16,7 +15,6 @@ from market.context import Market
 from market.errors import ValidationFailed
 from tests.market.offer_samples import made
 from tests.tools.conftest import ask, stocked
-from tools.fits import Fit, fits_of
 from tools.intake import Workload
 from tools.placement import speed
 from tools.sizing import Job, size
@@ -125,19 +123,6 @@ async def test_fits_hold_the_work_and_cost_is_the_sum_of_its_items(market: Marke
     assert costs == sorted(costs)
     assert estimate.estimated_cost_range == [min(costs), max(fit.cost_high for fit in estimate.fits)]
     assert estimate.recommended_gpu_tiers[0] == f"{estimate.fits[0].gpu_count}x {estimate.fits[0].gpu}"
-
-
-async def test_the_search_for_what_fits_keeps_nobody_waiting(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
-    await stocked(market, made("aws:h100:us", "4"))
-    looked: list[int] = []
-
-    def looking(*given: Any) -> list[Fit]:
-        looked.append(threading.get_ident())
-        return fits_of(*given)
-
-    monkeypatch.setattr("tools.estimate.fits_of", looking)
-    assert (await ask(market, "estimate_workload", text=SERVED)).fits
-    assert looked != [threading.get_ident()]
 
 
 async def test_spot_is_counted_only_when_asked_for(market: Market) -> None:
@@ -345,22 +330,6 @@ async def test_a_measured_speed_gives_hours_and_never_passes_the_roofline(market
     hours = next(fit.hours for fit in estimate.fits if fit.gpu == "H100-SXM")
     assert hours[1] == pytest.approx(1_000_000 / 170 / 3600, abs=0.001)
     assert any("were measured on one H100-SXM" in said for said in estimate.assumptions)
-
-
-async def test_work_that_would_never_end_still_has_a_cost(market: Market) -> None:
-    await stocked(market, made("aws:a100:us", "400000", gpu="A100-SXM4-80GB"))
-    (fit,) = (
-        await ask(
-            market,
-            "estimate_workload",
-            workload="video_generation",
-            quantity=1e16,
-            measured_per_second=1e-6,
-            measured_on="GB200",
-        )
-    ).fits
-    assert fit.cost_high > Decimal(10) ** 24
-    assert fit.cost_low == sum(item.low for item in fit.cost)
 
 
 async def test_a_context_beyond_the_model_is_pointed_out(market: Market) -> None:
