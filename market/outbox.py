@@ -100,6 +100,23 @@ async def read_after(store: Store, consumer: str, limit: int = 500) -> list[Even
         return [_event(row) for row in await connection.execute(query.order_by(outbox.c.id).limit(limit))]
 
 
+async def newest(store: Store) -> int:
+    """The number of the newest event that can be read; 0 while there is none."""
+    async with store.read() as connection:
+        if store.dialect == "postgresql":
+            return await _horizon(connection)
+        return int((await connection.execute(select(func.coalesce(func.max(outbox.c.id), 0)))).scalar_one())
+
+
+async def since(store: Store, position: int, limit: int = 500) -> list[Event]:
+    """What came after an event, for a reader that keeps its own place and nothing else."""
+    async with store.read() as connection:
+        query = select(outbox).where(outbox.c.id > position)
+        if store.dialect == "postgresql":
+            query = query.where(outbox.c.id <= await _horizon(connection))
+        return [_event(row) for row in await connection.execute(query.order_by(outbox.c.id).limit(limit))]
+
+
 async def advance(where: Store | AsyncConnection, consumer: str, position: int) -> None:
     """Note that a consumer has dealt with everything up to `position` (an event's); never moves it back.
 

@@ -71,15 +71,16 @@ def providers() -> tuple[dict[str, type[Adapter]], tuple[Broken, ...]]:
 
 
 async def keep_going(market: Market, *, serving: bool) -> None:
-    """What goes on beside the answers until it is cancelled: prices are fetched, bookings watched.
+    """What goes on beside the answers until it is cancelled: prices fetched, bookings watched, events delivered.
 
     `serving` says that this process stays: bookings may then rely on its watchdog.
     """
     # Half a second of imports: in a thread, so that a client that asks for the lists is not kept waiting.
     await asyncio.to_thread(_import_what_fetching_needs)
+    from tools.dispatcher import Dispatcher
     from tools.watchdog import Watchdog
 
-    running = [Watchdog(market, serving=serving).run()]
+    running = [Watchdog(market, serving=serving).run(), Dispatcher(market).run()]
     if market.settings.sync == "on":
         from tools.scheduler import Scheduler
 

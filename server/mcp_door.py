@@ -42,6 +42,7 @@ from market.context import Context, Market
 from market.errors import ApprovalRequired, BrokerError, ValidationFailed
 from market.settings import Settings
 from server import mcp_callers, mcp_prompts, mcp_questions, mcp_resources, mcp_tools
+from server.mcp_updates import OutboxBus
 from server.version import product_version
 
 log = logging.getLogger("gpubroker")
@@ -92,6 +93,7 @@ class MarketDoor(MCPServer[Any]):
             log_level=settings.log_level,
             middleware=[contained],
             request_state_security=_seal(settings.request_state_key),
+            subscriptions=OutboxBus(market),
         )
         self._market = market
         self._offered = mcp_tools.Offered(settings.read_only, settings.chosen_toolsets)

@@ -41,6 +41,8 @@ TEMPLATES = (
     _template("offer", "id", "Offer", "One offer in full: machine, price and its source, evidence of availability."),
     _template("gpu", "name", "GPU", "A GPU's specifications and its cheapest offers."),
     _template("provider", "name", "Provider", "A provider's health, freshness of its prices, and number of offers."),
+    _template("booking", "id", "Booking", "A booking of yours: state, how to log in, cost. Updates are told."),
+    _template("alert", "id", "Alert", "An alert of yours and when it fired. Updates are told."),
 )
 
 LISTS = (
@@ -66,6 +68,8 @@ _READERS: Mapping[str, tuple[str, str]] = {
     "offer": ("get_offer", "id"),
     "gpu": ("get_gpu", "name"),
     "provider": ("get_provider", "name"),
+    "booking": ("list_bookings", "booking_id"),
+    "alert": ("list_alerts", "alert_id"),
 }
 _LISTERS: Mapping[str, str] = {"gpubroker://gpus": "list_gpus", "gpubroker://providers": "list_providers"}
 

@@ -22,9 +22,6 @@ from tools.capability import capabilities
 from tools.sync import sync
 from tools.watchdog import Watchdog
 
-OFFER = "sandbox:l40s-1x:eu-north"
-MANDATE = "mandate-sandbox"
-
 
 class Buying:
     """One process of the marketplace beside one cloud; `asks` calls a capability through the gate."""
@@ -40,7 +37,7 @@ class Buying:
 
     async def offer(self, pricing: str = "on_demand", *, skip: int = 0) -> str:
         """An offer of the cloud that can be had, the cheapest first."""
-        wanted = {"provider": ["sandbox"], "pricing": [pricing], "availability": ["available"], "limit": 10}
+        wanted: dict[str, Any] = {"provider": ["sandbox"], "pricing": [pricing], "availability": ["available"]}
         found = await self.asks("search_offers", **wanted)
         return str(found.items[skip].id)
 
@@ -87,25 +84,25 @@ class Buying:
         return [one.label for one in self.world.cloud.machines.values() if one.state != "ended"]
 
     async def held(self) -> Decimal:
-        """What the mandate holds for bookings that are not over."""
-        entry = await mandate_register.entry(await self.store(), self.market.settings, MANDATE)
-        return entry.standing.committed
+        """What mandates hold for bookings that are not over."""
+        entries = await mandate_register.entries(await self.store(), self.market.settings)
+        return sum((one.standing.committed for one in entries), Decimal(0))
 
     async def spent(self) -> Decimal:
-        """What was spent for good under the mandate."""
-        entry = await mandate_register.entry(await self.store(), self.market.settings, MANDATE)
-        assert entry.standing.overrun == 0
-        return entry.standing.spent
+        """What was spent for good under all mandates."""
+        entries = await mandate_register.entries(await self.store(), self.market.settings)
+        assert all(one.standing.overrun == 0 for one in entries)
+        return sum((one.standing.spent for one in entries), Decimal(0))
 
 
 @asynccontextmanager
 async def opened(
     folder: Path, clock: ManualClock, *, database_url: str = "", seed: int = 1, temper: Temper | None = None,
-    enforce_end: bool = True,
+    enforce_end: bool = True, world: SandboxWorld | None = None, agent_key: str = "",
 ) -> AsyncIterator[Buying]:  # fmt: skip
-    """A market with the cloud's offers in its catalogue."""
-    world = SandboxWorld(clock, seed=seed, temper=temper, enforce_end=enforce_end)
-    settings = Settings(data_dir=folder, database_url=database_url, sync="off")
+    """A market with the cloud's offers in its catalogue; `agent_key` makes the process an agent's."""
+    world = world or SandboxWorld(clock, seed=seed, temper=temper, enforce_end=enforce_end)
+    settings = Settings(data_dir=folder, database_url=database_url, sync="off", agent_key=agent_key)
     market = Market(settings, clock=clock, connect=world.connect, version_check_seconds=0)
 
     async def sleep(seconds: float) -> None:
