@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from market.settings import Settings
 
 DONE, UNWELL = 0, 4
+AT_ONCE = 500
 STEPS = {
     "verify": "find any entry that was edited, removed, moved or cut off; exit code 4 when there is one",
     "export": "write every entry with its hash as JSON lines, the head last",
@@ -81,14 +82,15 @@ async def _export(arguments: argparse.Namespace, market: Market) -> int:
 
 
 async def _lines(market: Market, filters: dict[str, Any]) -> AsyncIterator[str]:
-    """Each entry, then `{"head": …}`: the head as it was before the first page, so that it never runs ahead of them."""
+    """Each entry up to the head as it is now, then `{"head": …}`; what is appended meanwhile is for the next export."""
     head = None
     while True:
-        page = await _called(market, "list_audit_entries", {**filters, "limit": 500})
+        page = await _called(market, "list_audit_entries", {**filters, "limit": AT_ONCE})
         head = head or page.head
         for entry in page.items:
-            yield entry.model_dump_json(exclude_none=True)
-        if page.next_after is None:
+            if entry.seq <= head.seq:
+                yield entry.model_dump_json(exclude_none=True)
+        if page.next_after is None or page.next_after >= head.seq:
             break
         filters = {**filters, "after": page.next_after}
     yield json.dumps({"head": head.model_dump()})
@@ -100,7 +102,7 @@ async def _redact(arguments: argparse.Namespace, market: Market) -> int:
     if arguments.json:
         print(found.brief())
     else:
-        print(f"Personal details were erased from {found.redacted} entries; the chain is whole.")
+        print(f"Personal details were erased from {found.redacted} entries; every hash is as it was.")
     return DONE
 
 

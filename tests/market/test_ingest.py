@@ -12,8 +12,8 @@ import anyio
 import pytest
 from sqlalchemy import Engine, event
 
-from market import catalogue
-from market.ingest import Recorded
+from market import catalogue, outbox
+from market.ingest import GONE, PRICES_CHANGED, TOLD_AT_ONCE, Recorded
 from market.offers import Offer
 from market.store import Store
 from tests.market.examples import SEEN, a_token_offer, an_offer
@@ -72,6 +72,44 @@ async def test_a_changed_availability_adds_a_point_at_the_same_price(store: Stor
     recorded = await _record(store, an_offer("a", seen=LATER, availability="limited"), seen=LATER)
     assert [(c.old_availability, c.new_availability) for c in recorded.prices_changed] == [("available", "limited")]
     assert [point.availability for point in await _points(store, "acme:a:us-east-1")] == ["available", "limited"]
+
+
+async def _told(store: Store) -> list[list[Any]]:
+    """What the outbox says has changed since it was last asked."""
+    told = await outbox.read_after(store, "test")
+    for one in told:
+        assert (one.kind, one.subject, one.owner) == (PRICES_CHANGED, "acme", "")
+        await outbox.advance(store, "test", one.position)
+    return [offer for one in told for offer in one.payload["offers"]]
+
+
+async def test_a_first_load_and_an_unchanged_pass_tell_nobody(store: Store) -> None:
+    for seen in (SEEN, LATER):
+        await _record(store, an_offer("a", seen=seen), a_token_offer(seen=seen), seen=seen)
+        assert await _told(store) == []
+
+
+async def test_what_a_pass_changed_is_told_through_the_outbox(store: Store) -> None:
+    await _record(store, an_offer("a", "2.5"), an_offer("b", "3"), an_offer("c", "4"))
+    changed = (an_offer("a", "1.75", LATER), an_offer("b", "3", LATER, availability="limited"), an_offer("d", "5"))
+    await _record(store, *changed, seen=LATER)
+    assert await _told(store) == [
+        ["acme:a:us-east-1", "2.5", "1.75", "available"],
+        ["acme:b:us-east-1", "3", "3", "limited"],
+        ["acme:d:us-east-1", None, "5", "available"],
+        ["acme:c:us-east-1", "4", None, GONE],
+    ]
+    await _record(store, *changed, an_offer("c", "4"), seen=LATER + timedelta(minutes=5))
+    assert await _told(store) == [["acme:c:us-east-1", None, "4", "available"]]
+
+
+async def test_many_changes_are_told_in_pieces(store: Store) -> None:
+    many = [f"n{number:04d}" for number in range(2 * TOLD_AT_ONCE + 1)]
+    await _record(store, *(an_offer(name, "1") for name in many))
+    await _record(store, *(an_offer(name, "2", LATER) for name in many), seen=LATER)
+    pieces = [len(one.payload["offers"]) for one in await outbox.read_after(store, "test")]
+    assert pieces == [TOLD_AT_ONCE, TOLD_AT_ONCE, 1]
+    assert [offer[0].split(":")[1] for offer in await _told(store)] == many
 
 
 async def test_another_name_changes_the_offer_but_not_its_history(store: Store) -> None:

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 from sqlalchemy.exc import IntegrityError
 
-from market import catalogue, retention
+from market import audit, catalogue, outbox, retention
 from market.catalogue import SyncRun
+from market.procurement_tables import idempotency
 from market.retention import Tidied
 from market.rows import to_micros
 from market.store import Store
@@ -112,7 +113,7 @@ async def test_old_prices_become_one_figure_a_day_and_history_still_reads_on(sto
     recent = clock.now() - DAY
     await _prices(store, (OLD, "3"), (OLD + DAY / 8, "1"), (OLD + DAY / 4, "2"), (OLD + DAY, "7"), (recent, "4"))
     tidied = await retention.tidy(store, clock.now())
-    assert tidied == Tidied(history=4, offers=0, runs=0)
+    assert tidied == Tidied(history=4, offers=0, runs=0, events=3, keys=0)
     async with store.read() as connection:
         day = (await connection.execute(text(_DAILY + " ORDER BY day LIMIT 1"))).one()
     assert tuple(day) == (3_000_000, 1_000_000, 3_000_000, 2_000_000, 2_000_000, 3)
@@ -159,7 +160,7 @@ async def test_an_offer_gone_for_a_month_goes_once_its_history_is_aggregated(sto
     await catalogue.record(store, "acme", [an_offer("b", seen=lately)], seen_at=lately, complete=True)
     gone = clock.now() - 31 * DAY
     await catalogue.record(store, "acme", [an_offer("c", seen=gone)], seen_at=gone, complete=True)
-    assert await retention.tidy(store, clock.now() - 2 * DAY) == Tidied(history=1, offers=1, runs=0)
+    assert await retention.tidy(store, clock.now() - 2 * DAY) == Tidied(history=1, offers=1, runs=0, events=1, keys=0)
     assert await catalogue.offer(store, OFFER) is None
     assert [point.price_per_hour for point in await catalogue.history(store, OFFER)] == [Decimal(1)]
     kept = await catalogue.offer(store, "acme:b:us-east-1")
@@ -173,3 +174,22 @@ async def test_the_log_of_runs_keeps_a_week(store: Store, clock: ManualClock) ->
         await catalogue.note_run(store, SyncRun(provider="acme", started_at=moment, finished_at=moment))
     assert (await retention.tidy(store, clock.now())).runs == 2
     assert len(await catalogue.recent_runs(store)) == 2
+
+
+async def test_old_events_and_keys_whose_day_is_over_go(store: Store, clock: ManualClock) -> None:
+    for days in (40, 31, 1):
+        async with store.write() as connection:
+            at = clock.now() - days * DAY
+            await outbox.publish(connection, at=at, kind="booking.active", subject="b", owner="", payload={})
+            row = {"caller": "c", "key": str(days), "operation": "o", "body_hash": "h", "claimed_at": at}
+            await connection.execute(insert(idempotency).values({**row, "in_flight_until": at, "expires_at": at + DAY}))
+    assert await retention.tidy(store, clock.now()) == Tidied(0, 0, 0, events=2, keys=3)
+    assert await _counts(store, "outbox", "idempotency") == [1, 0]
+
+
+@pytest.mark.requirement("SEC-AUDIT-1")
+async def test_the_audit_log_is_kept_whole(store: Store, clock: ManualClock) -> None:
+    async with store.write() as connection:
+        await audit.append(connection, at=OLD, actor="a", action="b", subject="c", details={})
+    await retention.tidy(store, clock.now())
+    assert await _counts(store, "audit_log") == [1]
