@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from tools.mandate_forms import (
 )
 
 if TYPE_CHECKING:
+    from adapters import Broken
+    from adapters.base import Adapter
     from market.agent_keys import AgentKey
     from market.mandates import Mandate
 
@@ -143,7 +146,8 @@ async def _check_names(ctx: Context, request: CreateMandate) -> None:
     for word in request.gpus:
         if not gpus.matching(word):
             raise _unknown("gpus", word, gpus.nearest(word))
-    providers = {"sandbox", *snapshot.providers, *await ctx.market.provider_states()}
+    adapters, broken = await asyncio.to_thread(_adapters)
+    providers = {*snapshot.providers, *adapters, *(one.name for one in broken)}
     for word in request.providers:
         if word not in providers:
             raise _unknown("providers", word, _near(word, sorted(providers)))
@@ -154,7 +158,16 @@ async def _check_names(ctx: Context, request: CreateMandate) -> None:
     currencies = ["USD", *exchange_rates()]
     for word in request.currencies:
         if word not in currencies:
-            raise _unknown("currencies", word, _near(word, currencies))
+            raise _unknown(
+                "currencies", word, [name.upper() for name in _near(word, [name.lower() for name in currencies])]
+            )
+
+
+def _adapters() -> tuple[dict[str, type[Adapter]], tuple[Broken, ...]]:
+    """Every provider there is; importing them all takes a while."""
+    from adapters import discover
+
+    return discover()
 
 
 def _near(word: str, names: list[str]) -> list[str]:
