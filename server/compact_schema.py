@@ -8,7 +8,7 @@ from typing import Any
 Schema = dict[str, Any]
 
 
-RESULT_CHARACTERS = 600
+RESULT_CHARACTERS = 400
 """How long a published result schema may be before detail is left out of it; it stays true, only less precise."""
 
 
@@ -20,12 +20,13 @@ def request_schema(schema: Schema) -> Schema:
 def result_schema(schema: Schema, limit: int = RESULT_CHARACTERS) -> Schema:
     """The published result: what may be absent is not required, because results leave nulls out.
 
-    The most detailed form that is short enough: all of it, without descriptions, its outer level, or what is always
-    there.
+    The most detailed form that is short enough: all of it, without descriptions, its outer level, what is always
+    there, or the names of that.
     """
     full = _inlined(_plain(schema, keep_defaults=False))
     undescribed = _undescribed(full)
-    forms = (full, undescribed, _outer(full), _outer(undescribed), _always(_outer(undescribed)))
+    always = _always(_outer(undescribed))
+    forms = (full, undescribed, _outer(full), _outer(undescribed), always, _named(always))
     return next((form for form in forms if length(form) <= limit), forms[-1])
 
 
@@ -56,6 +57,11 @@ def _outer(schema: Schema) -> Schema:
 def _always(schema: Schema) -> Schema:
     """The required properties; the others are allowed, as everywhere in JSON schema, but not named."""
     return {**schema, "properties": {name: schema["properties"][name] for name in schema.get("required", [])}}
+
+
+def _named(schema: Schema) -> Schema:
+    """That it is an object, and which properties it always has."""
+    return {key: schema[key] for key in ("type", "required") if key in schema}
 
 
 def _opened(schema: Schema) -> Schema:
