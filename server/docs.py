@@ -16,6 +16,7 @@ from market import errors
 from market.settings import Settings
 from server import mcp_tools
 from server.app import providers
+from server.compact_schema import result_schema
 from server.contract import allowed_to_narrow, narrowings
 from server.usage import SUMMARIES
 from tools.capability import capabilities
@@ -122,14 +123,26 @@ def version() -> str:
 
 
 def contracts() -> dict[str, Any]:
-    """What clients of this major version may rely on: `openapi.json` and `tools.json` as the code has them."""
+    """What clients of this major version may rely on: `openapi.json` and `tools.json` as the code has them.
+
+    What a tool gives stands here in full: the outline that `tools/list` publishes gets shorter as tools are added.
+    """
     from server.openapi import document
 
-    listed = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in mcp_tools.listing(OFFERED)]
     return {
         "openapi.json": document(version().partition(".")[0]),
-        "tools.json": {"tools": sorted(listed, key=lambda tool: str(tool["name"]))},
+        "tools.json": {"tools": [_promised(tool) for tool in sorted(mcp_tools.listing(OFFERED), key=_name)]},
     }
+
+
+def _name(tool: Any) -> str:
+    return str(tool.name)
+
+
+def _promised(tool: Any) -> dict[str, Any]:
+    full = capabilities()[tool.name].result.model_json_schema(by_alias=False, mode="serialization")
+    listed = tool.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {**listed, "outputSchema": result_schema(full, limit=sys.maxsize)}
 
 
 def written(value: Any) -> str:
