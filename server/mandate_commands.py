@@ -53,16 +53,17 @@ _LIMITS = ("budget", "hourly_budget", "max_hours", "max_concurrent", "approval_a
 _SETS = ("providers", "regions", "gpus", "tags", "pricing", "currencies")
 
 
-def add_key_options(parser: argparse.ArgumentParser) -> None:
-    """The steps of `gpubroker keys` and their options."""
+def add_key_options(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The steps of `gpubroker keys` and their options, by how they are called."""
     steps = _steps(parser, KEY_STEPS)
     steps["create"].add_argument("name", help="what to call the agent")
     steps["create"].add_argument("--expires", metavar="DAYS", help="how long it is good: 90 (days), 12h, 2w")
     steps["revoke"].add_argument("key", help="its id or name")
+    return {f"keys {name}": step for name, step in steps.items()}
 
 
-def add_mandate_options(parser: argparse.ArgumentParser) -> None:
-    """The steps of `gpubroker mandate` and their options."""
+def add_mandate_options(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The steps of `gpubroker mandate` and their options, by how they are called."""
     steps = _steps(parser, MANDATE_STEPS)
     create = steps["create"]
     create.add_argument("--agent", metavar="KEY", help="id or name of the agent's key (without: yourself)")
@@ -93,6 +94,7 @@ def add_mandate_options(parser: argparse.ArgumentParser) -> None:
     for name in ("show", "raise", "revoke"):
         steps[name].add_argument("mandate_id", metavar="ID", help="the mandate")
     steps["revoke"].add_argument("--terminate", action="store_true", help="end what runs under it, whatever it says")
+    return {f"mandate {name}": step for name, step in steps.items()}
 
 
 async def keys(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -280,8 +282,10 @@ def _worded(name: str, value: Any) -> str:
         return f"{value['max_bookings']} new bookings in any {value['every']}"
     if name == "amount_range":
         return f"{_dollars(value.get('min', 0))} to {_dollars(value['max']) if 'max' in value else 'any'}"
+    if name == "max_hours":
+        return f"{value:g} hours"
     if isinstance(value, float):
-        return f"{value:g} hours" if name == "max_hours" else _dollars(value)
+        return _dollars(value)
     return str(value)
 
 

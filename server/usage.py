@@ -35,7 +35,8 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments, unknown = root.parse_known_args(argv)
     arguments.help = root.format_help()
     if unknown:
-        command = commands.get(arguments.command or "", root)
+        name = arguments.command or ""
+        command = commands.get(f"{name} {getattr(arguments, 'step', None)}", commands.get(name, root))
         command.error(_unknown(unknown[0], command, arguments.command))
     return arguments
 
@@ -72,8 +73,8 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     approval_commands.add_options(commands["approve"])
     audit_commands.add_options(commands["audit"])
     sandbox_commands.add_options(commands["sandbox"])
-    mandate_commands.add_key_options(commands["keys"])
-    mandate_commands.add_mandate_options(commands["mandate"])
+    commands |= mandate_commands.add_key_options(commands["keys"])
+    commands |= mandate_commands.add_mandate_options(commands["mandate"])
     return root, commands
 
 
