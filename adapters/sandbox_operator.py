@@ -119,7 +119,7 @@ def _entries(value: object) -> list[Any]:
 
 
 def _fault(entry: object) -> Fault:
-    facts = {"fault": entry} if isinstance(entry, str) else entry
+    facts: Any = {"fault": entry} if isinstance(entry, str) else entry
     if not isinstance(facts, dict) or facts.get("fault") not in FAULTS:
         raise bad(f"A fault is one of {', '.join(FAULTS)}.")
     value = facts.get("value")

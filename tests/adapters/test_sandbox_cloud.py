@@ -307,7 +307,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def twins_agree(self) -> None:
-        self.cloud.now(), self.twin.now()
+        assert self.cloud.now() == self.twin.now()
         assert json.loads(self.cloud.dump()) == json.loads(self.twin.dump())
 
     @invariant()
