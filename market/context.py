@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from market.errors import StorageFailed
 
 if TYPE_CHECKING:
+    from market.availability import Refused
     from market.catalogue import ProviderHealth
     from market.commitment import Commitment
     from market.settings import Settings
@@ -87,6 +88,7 @@ class Market:
         self._store: Store | None = None
         self._snapshot: Snapshot | None = None
         self._health: dict[str, ProviderHealth] = {}
+        self._refused: dict[str, Refused] = {}
         self._confirmation = -1
         self._checked_at = float("-inf")
         self._opening: asyncio.Task[Store] | None = None
@@ -122,6 +124,15 @@ class Market:
         """Health and freshness of every provider, from memory."""
         await self.snapshot()
         return self._health
+
+    async def refusals(self) -> Mapping[str, Refused]:
+        """The offers that were refused within the last hour, by id, from memory."""
+        await self.snapshot()
+        return self._refused
+
+    def look_again(self) -> None:
+        """Something was written that the next call must see: it looks at once instead of within the second."""
+        self._checked_at = float("-inf")
 
     async def refresh(self) -> Snapshot:
         """Look now instead of within the second, and wait for the newest view. Raises StorageFailed."""
@@ -159,10 +170,11 @@ class Market:
 
     async def _look_for_changes(self) -> int:
         """The version of the catalogue now; a newer one is being built."""
-        from market import catalogue
+        from market import availability, catalogue
 
         store = await self.store()
         state = await catalogue.current(store)
+        self._refused = await availability.recent(store, self.clock.now())
         if (
             state.confirmation != self._confirmation
             or self._snapshot is None
@@ -183,12 +195,13 @@ class Market:
         return building
 
     async def _built(self) -> Snapshot:
-        from market import catalogue
+        from market import availability, catalogue
         from market.snapshot_builder import build
 
         store = await self.store()
         state = await catalogue.current(store)
         snapshot = await build(store)
+        self._refused = await availability.recent(store, self.clock.now())
         self._health = await catalogue.provider_states(store)
         self._confirmation = state.confirmation
         self._checked_at = asyncio.get_running_loop().time()

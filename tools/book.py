@@ -14,18 +14,21 @@ from pydantic import Field
 from market.context import Context
 from market.errors import InternalFault, MandateRefused, OrderRefused, QuoteUnusable
 from tools import authority, launching
-from tools.booking_view import BookingLine, line
+from tools.booking_view import BookedQuote, line
 from tools.capability import Request, capability
 from tools.fulfilment import hands
 from tools.launch_request import LaunchRequest
+from tools.legs import alternatives, bookable_providers
 
 if TYPE_CHECKING:
     from market.bookings import Booking
     from market.instances import Launch
     from market.mandates import Mandate, Purchase
+    from market.offers import Offer
     from market.quote_book import Leg, Quote
 
 LIVE_PRICE_SECONDS = 2.0
+PROPOSED = 3
 NEW_QUOTE = "Ask `quote_offer` for a new quote."
 
 
@@ -43,7 +46,7 @@ class BookQuote(Request):
 
 
 @capability("POST /bookings", "POST /rentals/provision", scope="procure:spend", effect="spend", open_world=True)
-async def book_quote(ctx: Context, request: BookQuote) -> BookingLine:
+async def book_quote(ctx: Context, request: BookQuote) -> BookedQuote:
     """Buy what was quoted, within the mandate. The same key never buys twice; poll `list_bookings` until active."""
     commitment = ctx.commitment
     if commitment is None:
@@ -213,9 +216,32 @@ async def _committed(
             await commitment.begin(connection, action="book_quote", subject=booking.id, details=details)
 
 
-async def _brought_on(ctx: Context, booking_id: str) -> BookingLine:
+async def _brought_on(ctx: Context, booking_id: str) -> BookedQuote:
     """Bring the booking as far as it comes now; a caller who hangs up does not stop it."""
     booking = await asyncio.shield(asyncio.ensure_future(hands(ctx.market).advance(booking_id)))
     if booking is None:
         raise MandateRefused("The booking is not there any more.", next_step="Look with `list_bookings`.")
-    return line(booking, ctx.market.clock.now())
+    shown = BookedQuote(**dict(line(booking, ctx.market.clock.now())))
+    if booking.state != "failed":
+        return shown
+    instead = await _instead(ctx, booking)
+    if not instead:
+        return shown
+    told = "; ".join(f"`{one.id}` ({one.price_per_hour_usd:f} USD an hour, {one.availability})" for one in instead)
+    return shown.model_copy(
+        update={
+            "alternatives": [one.id for one in instead],
+            "next": f"Nothing was made and nothing is owed. Equal GPUs elsewhere: {told}. Quote one.",
+        }
+    )
+
+
+async def _instead(ctx: Context, booking: Booking) -> list[Offer]:
+    """The next best offers after one that could not be had, as the failover of a quote finds them."""
+    from market import catalogue
+
+    tried = await catalogue.offer(await ctx.market.store(), booking.offer_id)
+    if tried is None:
+        return []
+    bookable = await bookable_providers()
+    return await alternatives(ctx.market, [tried.offer], None, bookable=bookable, most=PROPOSED)

@@ -43,6 +43,12 @@ class BookingLine(Result):
     next: str | None = Field(default=None, description="What to do now.")
 
 
+class BookedQuote(BookingLine):
+    """The booking; when it failed, what could be quoted instead."""
+
+    alternatives: list[str] = Field(default_factory=list)
+
+
 def line(booking: Booking, now: datetime) -> BookingLine:
     """The booking as it is shown at this moment."""
     spent = booking.final_cost if booking.final_cost is not None else booking.spent + _unmetered(booking, now)

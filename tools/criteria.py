@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 Criterion = Literal["price", "performance", "memory", "availability", "reliability"]
 CRITERIA: tuple[Criterion, ...] = ("price", "performance", "memory", "availability", "reliability")
 BENEFIT = (False, True, True, True, True)
-AVAILABILITY_SCORE = {"available": 1.0, "limited": 0.6, "unknown": 0.4, "unavailable": 0.0}
+REFUSED = "refused lately"
+AVAILABILITY_SCORE = {"available": 1.0, "limited": 0.6, "unknown": 0.4, REFUSED: 0.2, "unavailable": 0.0}
 _UNITS = {"price": "$/h", "performance": "dense TFLOPS", "memory": "GB"}
 
 
@@ -24,8 +25,11 @@ class Table:
     unstated: dict[str, frozenset[int]]
 
     @classmethod
-    def of(cls, offers: Sequence[Offer]) -> Table:
-        """The decision table of offers sold by the hour."""
+    def of(cls, offers: Sequence[Offer], *, refused: Container[str] = ()) -> Table:
+        """The decision table of offers sold by the hour; `refused` are the ids of those that could not be had lately.
+
+        A refusal weighs more than a listing without stock: somebody tried.
+        """
         from market import gpus
 
         cards = gpus.catalogue()
@@ -38,7 +42,12 @@ class Table:
             "price": [float(offer.price_per_hour_usd or 0) for offer in offers],
             "performance": flops,
             "memory": [offer.memory_gb * offer.gpu_count if offer.memory_gb else None for offer in offers],
-            "availability": [AVAILABILITY_SCORE[offer.availability] for offer in offers],
+            "availability": [
+                AVAILABILITY_SCORE[
+                    REFUSED if offer.id in refused and offer.availability == "limited" else offer.availability
+                ]
+                for offer in offers
+            ],
             "reliability": [offer.reliability for offer in offers],
         }
         return cls(

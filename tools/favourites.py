@@ -12,6 +12,7 @@ from market.errors import NotFound
 from market.offers import clean_text
 from tools.alerts import checked_filters, intent_of
 from tools.capability import Door, Request, Result, capability
+from tools.evidence import proved
 from tools.offer_facts import no_such_offer
 from tools.offer_view import Moment, OfferLine, line
 
@@ -104,7 +105,8 @@ async def add_favorite(ctx: Context, request: AddFavorite) -> FavoriteOffer:
         await favourites.keep(connection, ctx.caller.identity, Favourite(request.offer_id, note, now))
         await intent_of(ctx).begin(connection, action="add_favorite", subject=request.offer_id, details={})
     states = await ctx.market.provider_states()
-    return FavoriteOffer(offer_id=request.offer_id, note=note, created_at=now, offer=line(offer, states, now))
+    (shown,), _ = await proved(ctx.market, [offer])
+    return FavoriteOffer(offer_id=request.offer_id, note=note, created_at=now, offer=line(shown, states, now))
 
 
 @capability("GET /users/favorites", "GET /users/favourites", scope=READ, effect="read", doors=_HTTP_DOOR)
@@ -115,8 +117,11 @@ async def list_favorites(ctx: Context, _request: Nothing) -> Favorites:
     snapshot, states = await ctx.market.snapshot(), await ctx.market.provider_states()
     now = ctx.market.clock.now()
     items = []
-    for one in await favourites.kept(await ctx.market.store(), ctx.caller.identity):
-        offer = snapshot.get(one.offer_id)
+    kept = await favourites.kept(await ctx.market.store(), ctx.caller.identity)
+    listed = [offer for one in kept if (offer := snapshot.get(one.offer_id)) is not None]
+    offers = {offer.id: offer for offer in (await proved(ctx.market, listed))[0]}
+    for one in kept:
+        offer = offers.get(one.offer_id)
         shown = None if offer is None else line(offer, states, now)
         items.append(FavoriteOffer(offer_id=one.offer_id, note=one.note, created_at=one.created_at, offer=shown))
     return Favorites(items=items)

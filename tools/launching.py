@@ -262,6 +262,7 @@ async def _note_refusal(work: Work, refusal: BrokerError) -> None:
             reason=type(refusal).__name__,
             at=work.now,
         )
+    work.market.look_again()
 
 
 async def _nothing_made(work: Work, machine: Machine, reason: str, *, elsewhere: bool) -> bool:

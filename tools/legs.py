@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from market.context import Context
+from market.context import Context, Market
 from market.errors import BrokerError, Conflict, NotFound, ValidationFailed
+from tools.evidence import is_doubtful, told
 from tools.offer_facts import no_such_offer
 from tools.offer_view import confirmed_at, is_stale
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from market.costs import Costs, Wanted
     from market.offers import Offer
     from market.quote_book import Leg
-    from market.snapshot import Snapshot
 
 LIVE_PRICE_SECONDS = 2.0
 """How long a provider may take to say what something costs now."""
@@ -95,16 +95,24 @@ async def named(ctx: Context, offer_ids: Sequence[str]) -> list[Offer]:
     return found
 
 
-def alternatives(
-    snapshot: Snapshot, given: Sequence[Offer], max_price: Decimal | None, *, bookable: frozenset[str] | None
+async def alternatives(
+    market: Market,
+    given: Sequence[Offer],
+    max_price: Decimal | None,
+    *,
+    bookable: frozenset[str] | None,
+    most: int = ALTERNATIVES,
 ) -> list[Offer]:
     """The next best offers with GPUs and pricing equal to the first one given: of other providers, else other regions.
 
     `bookable` names the providers that count, None all of them. What shares provider and region with one chosen
-    before would fail with it; the sandbox is an alternative to itself alone.
+    before would fail with it, and what was refused lately would be again; the sandbox is an alternative to itself
+    alone.
     """
     from market.query import Query
 
+    snapshot, refused = await market.snapshot(), await market.refusals()
+    states = await market.provider_states()
     first = given[0]
     if first.gpu is None or first.price_per_hour_usd is None:
         return []
@@ -126,11 +134,12 @@ def alternatives(
         and (offer.provider == _SANDBOX) == (first.provider == _SANDBOX)
         and offer.availability != "unavailable"
         and (bookable is None or offer.provider in bookable)
+        and not is_doubtful(offer, refused, states.get(offer.provider))
     ]
     chosen = list(given)
     for is_apart in (_other_provider, _other_place):
         for offer in found:
-            if len(chosen) < len(given) + ALTERNATIVES and all(is_apart(offer, before) for before in chosen):
+            if len(chosen) < len(given) + most and all(is_apart(offer, before) for before in chosen):
                 chosen.append(offer)
     return chosen[len(given) :]
 
@@ -158,6 +167,7 @@ async def priced(ctx: Context, offers: Sequence[Offer], wanted: Wanted) -> list[
     """
     asked = await asyncio.gather(*(_live(ctx, offer) for offer in offers))
     states, now = await ctx.market.provider_states(), ctx.market.clock.now()
+    refused = await ctx.market.refusals()
     found = []
     for offer, (kind, live, note) in zip(offers, asked, strict=True):
         bookable = kind is not None and kind.bookable()
@@ -174,6 +184,8 @@ async def priced(ctx: Context, offers: Sequence[Offer], wanted: Wanted) -> list[
             notes.append(f"last confirmed at {seen}")
         if offer.availability == "unavailable":
             notes.append("sold out when last seen")
+        if offer.id in refused:
+            notes.append(told(refused[offer.id]))
         if not bookable:
             notes.append(NOT_BOOKABLE)
         found.append(

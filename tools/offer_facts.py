@@ -15,6 +15,7 @@ from market.errors import NotFound
 from market.money import Money
 from market.offers import clean_text
 from tools.capability import Request, Result, capability
+from tools.evidence import proved
 from tools.offer_view import Moment, Number, OfferSheet, cautions, sheet
 
 if TYPE_CHECKING:
@@ -63,10 +64,10 @@ async def get_offer(ctx: Context, query: GetOffer) -> OfferFacts:
     stored = await catalogue.offer(store, query.id)
     if stored is None:
         raise no_such_offer(query.id, snapshot)
-    offer = stored.offer
+    (offer,), refused = await proved(ctx.market, [stored.offer])
     points = await catalogue.history(store, offer.id, since=now - timedelta(days=_DAYS), limit=2_000)
     card = gpus.catalogue().get(offer.gpu) if offer.gpu else None
-    warnings = cautions([offer], states, now)
+    warnings = cautions([offer], states, now) + refused
     if stored.gone_at is not None:
         warnings.append(f"The provider has not listed it since {stored.gone_at:%Y-%m-%d %H:%M} UTC.")
     return OfferFacts.model_construct(

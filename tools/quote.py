@@ -35,13 +35,13 @@ def _listed(value: object) -> object:
 OfferIds = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=300)]],
     BeforeValidator(_listed),
-    WithJsonSchema({"type": "array", "items": {"type": "string"}}),
+    WithJsonSchema({"type": "array", "items": {"type": "string", "maxLength": 300}, "maxItems": 5}),
     Field(min_length=1, max_length=5),
 ]
 """One id, several with commas between them, or a list."""
 
 
-Gigabytes = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False), WithJsonSchema({"type": "number"})]
+Gigabytes = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class QuoteOffer(Request):
@@ -153,7 +153,7 @@ async def _plan(ctx: Context, query: QuoteOffer, wanted: Wanted) -> list[Priced]
     plan = await legs.priced(ctx, offers, wanted)
     if query.failover:
         providers = await legs.bookable_providers() if plan[0].bookable else None
-        further = legs.alternatives(await ctx.market.snapshot(), offers, query.max_price, bookable=providers)
+        further = await legs.alternatives(ctx.market, offers, query.max_price, bookable=providers)
         plan += await legs.priced(ctx, await legs.within_bounds(ctx, further, wanted), wanted)
     return plan
 

@@ -15,6 +15,7 @@ from market.errors import ValidationFailed
 from tools.capability import Request, Result, capability
 from tools.criteria import CRITERIA, Table, why
 from tools.estimate import EstimateWorkload, job_of, understand
+from tools.evidence import proved
 from tools.offer_view import Number, OfferLine, cautions, line
 from tools.ordering import Method, Range, Verdict, decide
 from tools.placement import placed
@@ -139,17 +140,18 @@ async def rank_offers(ctx: Context, query: RankOffers) -> Ranking:
     asked = _asked(query)
     wanted = replace(market_query(asked.filters, snapshot, states), limit=CANDIDATES)
     hits = snapshot.search(wanted)
-    offers = [offer for offer in hits.offers if offer.price_per_hour_usd is not None and asked.holds(offer)]
+    candidates = [offer for offer in hits.offers if offer.price_per_hour_usd is not None and asked.holds(offer)]
+    offers, _ = await proved(ctx.market, candidates)
     method = _SAID[query.method]
     if not offers:
         ways = relaxed(snapshot, wanted, asked.in_request_words)
         return Ranking(
             method=method, weights=shown, compared=0, items=[], relax=ways, assumptions=asked.assumptions or None
         )
-    table = Table.of(offers)
+    table = Table.of(offers, refused=await ctx.market.refusals())
     verdict = await asyncio.to_thread(decide, table.columns, weights, query.method, query.limit)
-    first = [offers[at] for at in verdict.order[: query.limit]]
-    warnings = [*cautions(first, states, now), *table.gaps(weights), *verdict.warnings]
+    first, refused = await proved(ctx.market, [offers[at] for at in verdict.order[: query.limit]])
+    warnings = [*cautions(first, states, now), *refused, *table.gaps(weights), *verdict.warnings]
     if hits.listed > len(offers):
         warnings.append(f"Compared the {len(offers)} cheapest of {hits.listed}; narrow the filters to compare all.")
     items = [

@@ -11,6 +11,7 @@ from market.errors import NotFound
 from market.money import Money
 from market.offers import clean_text
 from tools.capability import Door, Request, Result, capability
+from tools.evidence import proved
 from tools.insight import ProviderLine, provider_line
 from tools.offer_view import Number, OfferLine, line
 from tools.search import near
@@ -157,7 +158,8 @@ async def _cheapest(ctx: Context, query: Query) -> tuple[int, list[OfferLine]]:
     snapshot = await ctx.market.snapshot()
     states = await ctx.market.provider_states()
     hits = snapshot.search(query)
-    return hits.total, [line(offer, states, ctx.market.clock.now()) for offer in hits.offers]
+    offers, _ = await proved(ctx.market, hits.offers)
+    return hits.total, [line(offer, states, ctx.market.clock.now()) for offer in offers]
 
 
 def _unknown(what: str, name: str, nearest: list[str]) -> NotFound:

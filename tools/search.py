@@ -14,6 +14,7 @@ from market.money import Money
 from market.offers import clean_text
 from tools.capability import Request, Result, capability
 from tools.cursor import seal, unseal
+from tools.evidence import proved
 from tools.offer_view import OfferLine, cautions, line
 
 if TYPE_CHECKING:
@@ -209,8 +210,8 @@ async def search_offers(ctx: Context, query: SearchOffers) -> OfferPage:
         if version != snapshot.version:
             warnings.append("Prices changed since the first page; an offer may be missing or shown twice.")
     hits = snapshot.search(wanted)
-    offers = hits.offers
-    warnings += cautions(offers, states, now)
+    offers, refused = await proved(ctx.market, hits.offers)
+    warnings += cautions(offers, states, now) + refused
     return OfferPage(
         total=hits.total,
         items=[line(offer, states, now) for offer in offers],
