@@ -179,52 +179,39 @@ def _mark(state: str, last_event: str | None, order: LimitOrder | None) -> tuple
 async def _write(connection: AsyncConnection, changed: Sequence[Alert]) -> None:
     if changed:
         values: dict[str, Any] = {name: bindparam(name) for name in _CHANGING}
-        rows = [{"alert": alert.id, **{name: _values(alert)[name] for name in _CHANGING}} for alert in changed]
+        rows = [{"alert": alert.id, **_standing(alert)} for alert in changed]
         await connection.execute(update(alerts).where(alerts.c.id == bindparam("alert")).values(values), rows)
 
 
 _CHANGING = (
     "state",
     "quiet_minutes",
+    "times_fired",
+    "reference_value",
+    "last_value",
+    "last_event",
+    "last_fired_at",
     "note",
+    "booking_id",
     "limit_order",
-    "booking_id",
-    "last_event",
-    "times_fired",
-    "last_value",
-    "reference_value",
-    "last_fired_at",
 )
-_SAME = (
-    "owner",
-    "state",
-    "quiet_minutes",
-    "times_fired",
-    "created_at",
-    "reference_value",
-    "last_value",
-    "last_event",
-    "expires_at",
-    "last_fired_at",
-    "note",
-    "booking_id",
-)
+_FIXED = ("owner", "created_at", "expires_at")
+
+
+def _standing(alert: Alert) -> dict[str, Any]:
+    """What changes as it fires and orders."""
+    values = {name: getattr(alert, name) for name in _CHANGING}
+    order = alert.limit_order
+    return {**values, "limit_order": None if order is None else order.text()}
 
 
 def _values(alert: Alert) -> dict[str, Any]:
-    return {
-        **{name: getattr(alert, name) for name in _SAME},
-        "target": alert.target.text(),
-        "condition": alert.condition.text(),
-        "limit_order": None if alert.limit_order is None else alert.limit_order.text(),
-    }
+    fixed = {name: getattr(alert, name) for name in _FIXED}
+    return {**fixed, **_standing(alert), "target": alert.target.text(), "condition": alert.condition.text()}
 
 
 def _alert(row: Row[Any]) -> Alert:
-    return Alert(
-        id=row.id,
-        target=read_target(row.target),
-        condition=read_condition(row.condition),
-        limit_order=None if row.limit_order is None else LimitOrder.read(row.limit_order),
-        **{name: getattr(row, name) for name in _SAME},
-    )
+    values = {name: getattr(row, name) for name in ("id", *_FIXED, *_CHANGING)}
+    order = row.limit_order
+    values["limit_order"] = None if order is None else LimitOrder.read(order)
+    return Alert(target=read_target(row.target), condition=read_condition(row.condition), **values)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 ConditionKind = Literal["price_below", "price_above", "price_move", "anomaly", "available", "availability_change"]
@@ -183,11 +184,13 @@ class Firing:
         }
 
 
+@lru_cache(maxsize=65_536)
 def read_target(text: str) -> Target:
     """From the database."""
     return Target(**json.loads(text))
 
 
+@lru_cache(maxsize=65_536)
 def read_condition(text: str) -> Condition:
     """From the database."""
     facts = json.loads(text)

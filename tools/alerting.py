@@ -91,7 +91,10 @@ class Alerting:
             if event.kind == DELETED:
                 index.drop(event.subject)
         readings = Readings(snapshot, self._queries)
-        looked |= {place: readings.of(index.targets[place], event) for place, event in look_at}
+        # There may be a hundred thousand: nobody is to wait while they are read.
+        looked |= await asyncio.to_thread(
+            lambda: {place: readings.of(index.targets[place], event) for place, event in look_at}
+        )
         self._index = index
         return index
 

@@ -47,12 +47,22 @@ class Readings:
     def _of_offer(self, offer_id: str, event: str) -> Reading:
         from market.alert_index import Reading
 
-        offer = self._snapshot.get(offer_id)
-        if offer is None:
-            return Reading(stock=0, offer_id=offer_id, event=event)
-        return offer_reading(offer_id, offer.price_per_hour_usd, offer.availability, event)
+        # Columns instead of an Offer: a hundred thousand may be read at once.
+        frame = self._snapshot.frame
+        row = frame.row(offer_id)
+        if row is None:
+            return Reading(stock=STOCK_CODES["unavailable"], offer_id=offer_id, event=event)
+        stock = frame.columns["availability"]
+        return Reading(
+            price=int(frame.amounts["price_per_hour_usd"][row]),
+            stock=STOCK_CODES[stock.values[stock.codes[row]]],
+            offer_id=offer_id,
+            event=event,
+        )
 
     def _of_gpu(self, gpu: str, target: Target, event: str) -> Reading:
+        import numpy as np
+
         from market.alert_index import UNKNOWN, Reading
         from market.cheapest import CheapestInPlaces
 
@@ -65,7 +75,7 @@ class Readings:
         return Reading(
             price=UNKNOWN if found is None else found[0],
             stock=STOCK_CODES["unavailable" if at_hand is None else "available"],
-            offer_id=None if row is None else self._snapshot.offer(row).id,
+            offer_id=None if row is None else self._snapshot.frame.ids_of(np.array([row]))[0],
             event=event,
         )
 
