@@ -91,9 +91,17 @@ async def open_bookings(store: Store, provider: str | None = None) -> list[Booki
 
 
 async def take(store: Store, booking_id: str, runner: str, *, now: datetime, until: datetime) -> bool:
-    """Hold the booking until then; False while somebody else does, or when it is over."""
+    """Hold the booking until then; False while anybody does, this process's other tasks included, or when it is over."""
     async with store.write() as connection:
         return await _take(connection, [booking_id], runner, now, until) == [booking_id]
+
+
+async def renew(store: Store, booking_id: str, runner: str, *, until: datetime) -> bool:
+    """Go on holding it until then; False when somebody else has taken it, or it is over."""
+    mine = and_(bookings.c.id == booking_id, bookings.c.runner == runner, bookings.c.state.not_in(FINAL_STATES))
+    async with store.write() as connection:
+        renewed = await connection.execute(update(bookings).where(mine).values(runner_until=until))
+        return renewed.rowcount == 1
 
 
 async def take_due(store: Store, runner: str, *, now: datetime, until: datetime, limit: int = 20) -> list[str]:
@@ -113,7 +121,7 @@ async def take_due(store: Store, runner: str, *, now: datetime, until: datetime,
 async def _take(
     connection: AsyncConnection, booking_ids: Sequence[str], runner: str, now: datetime, until: datetime
 ) -> list[str]:
-    free = or_(bookings.c.runner.is_(None), bookings.c.runner == runner, bookings.c.runner_until <= now)
+    free = or_(bookings.c.runner.is_(None), bookings.c.runner_until <= now)
     taken = (
         update(bookings)
         .where(bookings.c.id.in_(booking_ids), bookings.c.state.not_in(FINAL_STATES), free)

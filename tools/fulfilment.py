@@ -43,6 +43,7 @@ class Fulfilment:
         self._market = market
         self._runner = runner or secrets.token_hex(8)
         self._point = point
+        self._at_work: dict[str, asyncio.Future[None]] = {}
 
     @property
     def runner(self) -> str:
@@ -60,9 +61,11 @@ class Fulfilment:
         from market import booking_book
 
         store = await self._market.store()
+        if (under_way := self._at_work.get(booking_id)) is not None:
+            await asyncio.shield(under_way)
         now = self._market.clock.now()
         if await booking_book.take(store, booking_id, self._runner, now=now, until=now + HOLD):
-            await self._held(store, booking_id)
+            await self._held(store, booking_id, asyncio.Semaphore())
         return await booking_book.get(store, booking_id)
 
     async def sweep(self, limit: int = 20) -> int:
@@ -74,22 +77,21 @@ class Fulfilment:
         due = await booking_book.take_due(store, self._runner, now=now, until=now + HOLD, limit=limit)
         gate = asyncio.Semaphore(SIDE_BY_SIDE)
 
-        async def one(booking_id: str) -> None:
-            async with gate:
-                await self._held(store, booking_id)
-
-        for ended in await asyncio.gather(*(one(booking_id) for booking_id in due), return_exceptions=True):
+        works = [self._held(store, each, gate) for each in due if each not in self._at_work]
+        for ended in await asyncio.gather(*works, return_exceptions=True):
             if isinstance(ended, BaseException):
                 log.error("a booking could not be brought on", exc_info=ended)
         return len(due)
 
-    async def _held(self, store: Store, booking_id: str) -> None:
-        """Work on a booking that is held, renewing the hold beside it, and let go of it."""
+    async def _held(self, store: Store, booking_id: str, gate: asyncio.Semaphore) -> None:
+        """Work on a booking that is held, renewing the hold beside it (also in the queue), and let go of it."""
         from market import booking_book
 
+        done = self._at_work[booking_id] = asyncio.get_running_loop().create_future()
         renewing = asyncio.create_task(self._renewed(store, booking_id))
         try:
-            await self._steps(store, booking_id)
+            async with gate:
+                await self._steps(store, booking_id)
         except booking_book.LeaseLost as lost:
             log.warning("%s", lost)
         except BrokerError:
@@ -102,14 +104,16 @@ class Fulfilment:
             await asyncio.gather(renewing, return_exceptions=True)
             with suppress(BrokerError):
                 await booking_book.release(store, booking_id, self._runner)
+            del self._at_work[booking_id]
+            done.set_result(None)
 
     async def _renewed(self, store: Store, booking_id: str) -> None:
         from market import booking_book
 
         while True:
             await asyncio.sleep(RENEW_SECONDS)
-            now = self._market.clock.now()
-            await booking_book.take(store, booking_id, self._runner, now=now, until=now + HOLD)
+            until = self._market.clock.now() + HOLD
+            await booking_book.renew(store, booking_id, self._runner, until=until)
 
     async def _steps(self, store: Store, booking_id: str) -> None:
         from market import booking_book

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from market.bookings import Booking
 from market.errors import BrokerError
 from tests.buying import Buying, opened
 from tests.conftest import ManualClock
+from tools.fulfilment import hands
 
 MINUTE = timedelta(minutes=1)
 
@@ -230,3 +232,22 @@ async def test_a_stopped_machine_costs_its_disk_alone(buying: Buying) -> None:
     assert (await buying.booking(booking.id)).state == "active"
     await buying.asks("terminate_booking", booking_id=booking.id)
     await balanced(buying)
+
+
+async def test_a_watchdog_beside_the_door_orders_nothing_twice(
+    tmp_path: Path, clock: ManualClock, database_url: str
+) -> None:
+    async with opened(tmp_path, clock, database_url=database_url) as buying:
+        quotes = [await buying.quoted() for _ in range(3)]
+
+        async def watching() -> None:
+            while True:
+                await hands(buying.market).sweep()
+                await asyncio.sleep(0)
+
+        watchdog = asyncio.create_task(watching())
+        await asyncio.gather(*(buying.books(quote) for quote in quotes))
+        watchdog.cancel()
+        await asyncio.gather(watchdog, return_exceptions=True)
+        launches = [path for method, path in buying.world.requests if method == "POST"]
+        assert len(launches) == len(buying.world.cloud.machines) == len(quotes)
