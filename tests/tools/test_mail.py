@@ -70,7 +70,11 @@ async def mailbox() -> AsyncIterator[tuple[Mailbox, int]]:
 @asynccontextmanager
 async def posting(folder: Path, clock: ManualClock, port: int, **given: Any) -> AsyncIterator[Market]:
     """A market whose mail goes to that port."""
-    named = {"smtp_url": f"smtp://127.0.0.1:{port}", "mail_from": "broker@example.com", "mail_to": "me@example.com"}
+    named: dict[str, Any] = {
+        "smtp_url": f"smtp://127.0.0.1:{port}",
+        "mail_from": "broker@example.com",
+        "mail_to": "me@example.com",
+    }
     market = Market(Settings(data_dir=folder, **(named | given)), clock=clock, version_check_seconds=0)
     try:
         yield market
