@@ -154,14 +154,14 @@ async def append(
     return entry
 
 
-async def anchor(settings: Settings, store: Store) -> None:
+async def anchor(settings: Settings, store: Store, needed: Entry | None = None) -> None:
     """Write the chain's end outside the database, flushed to the disk; call it before anything is spent.
 
-    Raises StorageFailed when it cannot be written, or when the log no longer holds what was anchored before: then
-    nothing may be spent. Calls at the same time share one write.
+    With `needed` it is enough that the anchor is at that entry or past it, so that calls at the same time share one
+    write. Raises StorageFailed when it cannot be written, or when the log no longer holds what was anchored before:
+    then nothing may be spent.
     """
     folder, name = settings.data_dir, place(settings, store)
-    needed, _ = await _ends(store, None)
     async with _taking_turns.setdefault(store, asyncio.Lock()):
         anchored = await asyncio.to_thread(audit_anchor.read, folder, name)
         head, held = await _ends(store, anchored)
@@ -172,7 +172,7 @@ async def anchor(settings: Settings, store: Store) -> None:
                 next_step="Run `gpubroker audit verify`, and put the database back from a backup.",
                 details={"anchored_seq": anchored.seq, "seq": head.seq},
             )
-        if anchored is None or anchored.seq < needed.seq:
+        if anchored is None or anchored.seq < (head if needed is None else needed).seq:
             await asyncio.to_thread(audit_anchor.write, folder, name, head)
 
 
@@ -256,7 +256,7 @@ async def redact(
     """Erase the personal details of every entry of a subject, of an actor, or of both at once; how many had any.
 
     The chain stays whole, and which entries were erased is an entry itself: the intent of `commitment`, or one of the
-    program's own. Backups, and exports made before, still hold what was erased here.
+    program's own. Backups, exports made before, and PostgreSQL until its next vacuum still hold what was erased here.
     """
     named = {name: value for name, value in (("subject", subject), ("actor", actor)) if value is not None}
     if not named:

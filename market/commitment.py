@@ -124,7 +124,7 @@ class Commitment:
 
         Raises StorageFailed when it cannot be: then nothing may be spent.
         """
-        await audit.anchor(self._ctx.market.settings, await self._ctx.market.store())
+        await audit.anchor(self._ctx.market.settings, await self._ctx.market.store(), self._intent)
 
     async def done(self, answer: str) -> None:
         """Append the outcome and store the answer. Nothing happens when nothing was begun.
@@ -142,8 +142,8 @@ class Commitment:
                     await connection.execute(
                         update(idempotency).where(*unanswered, idempotency.c.answer.is_(None)).values(kept)
                     )
-                await self._outcome(connection, now, {"outcome": "done"})
-            await self.anchored()
+                outcome = await self._outcome(connection, now, {"outcome": "done"})
+            await audit.anchor(self._ctx.market.settings, store, outcome)
         except StorageFailed as problem:
             log.error("the outcome of `%s` could not be recorded: %s", self._operation, problem)
 
@@ -167,9 +167,9 @@ class Commitment:
         except StorageFailed as problem:
             log.error("the failure of `%s` could not be recorded: %s", self._operation, problem)
 
-    async def _outcome(self, connection: AsyncConnection, now: datetime, said: Mapping[str, object]) -> None:
+    async def _outcome(self, connection: AsyncConnection, now: datetime, said: Mapping[str, object]) -> audit.Entry:
         intent = self._intent
-        await audit.append(
+        return await audit.append(
             connection,
             at=now,
             actor=self._caller,

@@ -175,15 +175,15 @@ async def test_many_that_anchor_at_once_share_the_flush(
     await asyncio.gather(*(_append(store, clock, number) for number in range(20)))
     await asyncio.gather(*(audit.anchor(settings, store) for _ in range(20)))
     assert flushed == [20]
+    entries = await asyncio.gather(*(_append(store, clock, number) for number in range(20)))
+    await asyncio.gather(*(audit.anchor(settings, store, entry) for entry in entries))
+    assert flushed == [20, 40]
 
 
 async def test_a_log_that_lost_what_was_anchored_lets_nothing_be_spent(
     store: Store, clock: ManualClock, settings: Settings
 ) -> None:
-    for number in range(3):
-        kept = await _append(store, clock, number)
-        if number == 1:
-            shorter = kept
+    _, shorter, _ = [await _append(store, clock, number) for number in range(3)]
     await audit.anchor(settings, store)
     await _cut(store, shorter)
     with pytest.raises(StorageFailed, match="cut off") as caught:
