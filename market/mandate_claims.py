@@ -50,12 +50,11 @@ def mandate_in(text: str) -> Mandate:
         if unknown:
             raise _refused("claims", f"The mandate holds a claim we do not know: `{unknown[0][:60]}`.")
         mandate = _read(claims, claims["constraints"])
-        spelled_our_way = payload(mandate) == text
+        if payload(mandate) == text:
+            return mandate
     except (KeyError, TypeError, ValueError, AttributeError, InvalidOperation, OverflowError):
-        spelled_our_way = False
-    if not spelled_our_way:
-        raise _refused("claims", "The mandate's claims are incomplete or not as we write them.")
-    return mandate
+        pass  # told below, like any other spelling than ours
+    raise _refused("claims", "The mandate's claims are incomplete or not as we write them.")
 
 
 def _claims(mandate: Mandate) -> dict[str, Any]:

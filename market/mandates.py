@@ -101,7 +101,10 @@ class Purchase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """One constraint that is not met: what was asked, what is allowed, by how much it is over, what would pass."""
+    """One constraint that is not met: what was asked, what is allowed, by how much it is over, what would pass.
+
+    No word of a provider is repeated: not its own name of a region, not its tags.
+    """
 
     constraint: str
     message: str
@@ -255,7 +258,7 @@ def _kinds(mandate: Mandate, purchase: Purchase) -> Iterator[Violation]:
         yield Violation(
             constraint="tags",
             message=f"The offer is not marked {_listed(missing)}.",
-            asked=sorted(purchase.tags),
+            asked=None,
             allowed=sorted(mandate.tags),
             excess=missing,
             would_pass=f"an offer marked {_listed(missing)}",
@@ -273,7 +276,7 @@ def _kinds(mandate: Mandate, purchase: Purchase) -> Iterator[Violation]:
 def _places(mandate: Mandate, purchase: Purchase) -> Iterator[Violation]:
     place = regions.Place(purchase.region, purchase.country, purchase.area)
     if mandate.regions and not any(regions.selects(term, place) for term in mandate.regions):
-        yield _not_among("regions", "region", purchase.region, mandate.regions)
+        yield _not_among("regions", "region", purchase.area or purchase.country, mandate.regions)
 
 
 def _not_among(constraint: str, what: str, asked: str | None, allowed: Iterable[str]) -> Violation:
