@@ -39,6 +39,8 @@ _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:@-]{0,254}")
 _NO_SUCH_IMAGE = "does-not-exist"
 MAX_DISK_GB = 65_536
+PLENTY = 1_000_000
+"""Machines free and GPUs allowed where nothing is to run out."""
 
 
 class SandboxRefusal(Exception):
@@ -67,12 +69,18 @@ class Temper:
     """How long a new machine is missing from lists."""
     gpu_quota: int = 64
     stock_moves: bool = True
-    """Whether others take machines too; else the whole capacity is free."""
+    """Whether others take machines too; else there are plenty."""
 
     @classmethod
     def calm(cls) -> Temper:
-        """Every boot succeeds, no spot machine is taken back, lists are up to date, the whole capacity is free."""
-        return cls(boot_failure_share=0.0, spot_mean_seconds=None, listing_lag_seconds=0.0, stock_moves=False)
+        """Every boot succeeds, no spot machine is taken back, lists are up to date, stock and quota have no end."""
+        return cls(
+            boot_failure_share=0.0,
+            spot_mean_seconds=None,
+            listing_lag_seconds=0.0,
+            gpu_quota=PLENTY,
+            stock_moves=False,
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -311,7 +319,7 @@ class SandboxCloud:
         left = self.pinned_stock.get((kind, region))
         if left is None:
             moving = self.temper.stock_moves
-            left = left_by_others(self.seed, TYPES[kind], REGIONS[region], now) if moving else TYPES[kind].capacity
+            left = left_by_others(self.seed, TYPES[kind], REGIONS[region], now) if moving else PLENTY
         taken = sum(
             (one.kind, one.region) == (kind, region) and one.state in ("booting", "running")
             for one in self._live.values()

@@ -144,8 +144,6 @@ async def test_what_the_cloud_does_not_know_is_none_and_ending_it_is_no_error(sa
 
 
 async def test_a_list_of_several_pages_is_read_to_its_end(sandbox: Sandbox, world: SandboxWorld) -> None:
-    world.cloud.temper.gpu_quota = 10_000
-    world.cloud.pin_stock("t4-1", "us-oregon", 1_000)
     for number in range(450):
         clock_order = order(ManualClock(), external_id="t4-1", region="us-oregon", label=f"job-{number}")
         await sandbox.launch(clock_order)

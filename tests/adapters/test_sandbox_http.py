@@ -16,14 +16,16 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from adapters.sandbox_cloud import REFUSALS, SandboxCloud, Temper
-from adapters.sandbox_dial import FAULTS
+from adapters.sandbox_dial import ENDPOINTS, FAULTS
 from adapters.sandbox_http import OPERATOR_ROUTES, ROUTES, SandboxFace
+from adapters.sandbox_market import TYPES
 from adapters.sandbox_openapi import document
 from adapters.sandbox_state import StateFile
 from adapters.transport import ProviderClient
 from market.errors import OrderRefused, ProviderFailed, ReplyLost, StorageFailed
 from market.instances import Launch, Order
 from tests.conftest import ManualClock
+from tests.house import ROOT
 from tests.sandbox import SandboxWorld, at, served
 
 ME = {"Authorization": "Bearer me"}
@@ -282,3 +284,11 @@ def test_a_file_of_no_use_is_refused_and_left(clock: ManualClock, tmp_path: Path
     with pytest.raises(StorageFailed, match=r"cannot write `cloud\.json`"):
         StateFile(tmp_path / "nowhere" / "cloud.json", SandboxCloud(clock.now)).save()
     assert file.read_text(encoding="utf-8") == '{"half": '
+
+
+def test_the_page_about_it_names_every_fault_and_endpoint_as_they_are() -> None:
+    page = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", page, re.MULTILINE))
+    assert rows == FAULTS
+    assert re.findall(r"`(\w+)`", page.partition("\nEndpoints: ")[2].partition("\n")[0]) == list(ENDPOINTS[1:])
+    assert len(TYPES) == 12
