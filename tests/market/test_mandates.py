@@ -126,8 +126,8 @@ def test_any_purchase_is_judged_the_same_twice_and_never_fails(mandate: Mandate,
 @given(MANDATES, PURCHASES)
 def test_the_order_in_which_names_are_given_changes_nothing(mandate: Mandate, purchase: Purchase) -> None:
     names = ("providers", "regions", "gpus", "tags", "pricing", "currencies")
-    other = replace(mandate, **{name: frozenset(sorted(getattr(mandate, name), reverse=True)) for name in names})
-    assert violations(mandate, purchase, NOW) == violations(other, purchase, NOW)
+    turned: dict[str, Any] = {name: frozenset(sorted(getattr(mandate, name), reverse=True)) for name in names}
+    assert violations(mandate, purchase, NOW) == violations(replace(mandate, **turned), purchase, NOW)
 
 
 def _least(now: Decimal | float | None, new: Any) -> Any:
@@ -139,17 +139,16 @@ def _fewer(words: frozenset[str], new: str) -> frozenset[str]:
     return words - {min(words)} if len(words) > 1 else words or frozenset({new})
 
 
+def _narrower(old: AmountRange, amount: Decimal) -> AmountRange:
+    return AmountRange(min=max(amount, old.min or Decimal(0)), max=_least(old.max, amount))
+
+
 TIGHTER: dict[str, Callable[[Mandate, Decimal], dict[str, Any]]] = {
     "budget": lambda old, amount: {"budget": min(old.budget, amount)},
     "hourly_budget": lambda old, amount: {"hourly_budget": _least(old.hourly_budget, amount)},
     "max_hours": lambda old, amount: {"max_hours": _least(old.max_hours, float(amount))},
     "max_concurrent": lambda old, amount: {"max_concurrent": _least(old.max_concurrent, int(amount))},
-    "amount_range": lambda old, amount: {
-        "amount_range": AmountRange(
-            min=max(amount, (old.amount_range and old.amount_range.min) or Decimal(0)),
-            max=_least(old.amount_range and old.amount_range.max, amount),
-        )
-    },
+    "amount_range": lambda old, amount: {"amount_range": _narrower(old.amount_range or AmountRange(), amount)},
     "expires_at": lambda old, amount: {"expires_at": old.expires_at - timedelta(seconds=float(amount) % 10**6)},
     "not_before": lambda old, amount: {
         "not_before": (old.not_before or NOW) + timedelta(seconds=float(amount) % 10**6)
