@@ -9,9 +9,8 @@ import numpy.typing as npt
 
 from market.columns import Rows
 from market.frame import NOT_COMPARED, Frame
+from market.query import SIMULATED
 
-SIMULATED = "sandbox"
-"""The provider that sells nothing real: its prices are no market."""
 _IN_STOCK = ("available", "limited")
 
 
@@ -43,7 +42,7 @@ class CheapestInPlaces:
         self._frame = frame
         key = frame.orderings["price_per_gpu"]
         every = np.arange(frame.size)
-        real = frame.columns["provider"].chosen(lambda name: name != SIMULATED)[frame.columns["provider"].codes]
+        real = frame.columns["provider"].chosen(lambda name: name not in SIMULATED)[frame.columns["provider"].codes]
         stock = frame.columns["availability"]
         possible = real & stock.chosen(lambda value: value != "unavailable")[stock.codes]
         at_hand = possible & stock.chosen(lambda value: value in _IN_STOCK)[stock.codes]
