@@ -19,6 +19,8 @@ from tools.fulfilment import HOLD, hands
 from tools.offer_view import Moment
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from market.bookings import Booking
     from market.mandates import Purchase
     from market.store import Store
@@ -149,6 +151,7 @@ async def _extension(
     market, commitment = ctx.market, ctx.commitment
     now = market.clock.now()
     async with held(ctx, store, booking.id) as runner, store.write() as connection:
+        await refuse_changed(connection, booking)
         missing = await mandate_book.claim(connection, mandate, amount=cost, hourly=Decimal(0), instances=0, now=now)
         if missing:
             raise refusal(mandate.id, missing)
@@ -165,6 +168,21 @@ async def _extension(
         if commitment is not None:
             details = {"until": ends_at, "held": cost}
             await commitment.begin(connection, action="extend_booking", subject=booking.id, details=details)
+
+
+async def refuse_changed(connection: AsyncConnection, booking: Booking) -> None:
+    """Raise Conflict when a held booking is no longer what was judged, or a change of it is under way."""
+    from market import booking_book, journal
+
+    fresh = await booking_book.read(connection, booking.id)
+    under_way = [entry.step for entry in await journal.unfinished(connection, booking.id)]
+    judged = (booking.state, booking.ends_at, booking.claimed, booking.instance_count)
+    if under_way or fresh is None or (fresh.state, fresh.ends_at, fresh.claimed, fresh.instance_count) != judged:
+        raise Conflict(
+            f"Booking `{booking.id}` is being changed by another call.",
+            next_step="Look at it with `list_bookings`; if more is still wanted, ask again with a new key.",
+            details={"under_way": under_way},
+        )
 
 
 def as_purchase(

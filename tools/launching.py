@@ -31,17 +31,19 @@ MOST_SLOW_DOWNS = 3
 
 async def step(work: Work) -> bool:
     """The next thing to do for a booking whose machines are not all there; False when only time helps."""
+    if work.booking.state == "pending" and len(work.live()) < work.booking.instance_count:
+        return await _given_up(work)
     machine = next((one for one in work.booking.machines if one.state in ("planned", "launching")), None)
     if machine is None:
         return await _all_made(work)
     if machine.state == "launching":
         return await look(work, machine)
     if work.booking.ends_at <= work.now:
-        return await _nothing_made(work, machine, "its time was over before it was started", elsewhere=False)
+        return await _nothing_made(work, machine, "its time was over before it was started")
     try:
         enforces_end = await authority.ends_for_certain(work.market, work.adapter)
     except BrokerError as problem:
-        return await _nothing_made(work, machine, problem.message, elsewhere=True)
+        return await _nothing_made(work, machine, problem.message)
     return await _order(work, machine, enforces_end=enforces_end)
 
 
@@ -163,11 +165,12 @@ async def _made(work: Work, machine: Machine, instance: Instance) -> bool:
             last_seen_at=now,
         )
         await booking_book.change(connection, booking.id, runner=work.runner, settle_until=None)
+        if dearer:
+            # In this transaction: who goes on after a crash must not keep it.
+            said = f"the provider charges {usd:f} USD an hour where {booking.price_per_hour_usd:f} was agreed"
+            await work.begin_end(connection, said, "compensated")
     await work.point("launch written")
     await work.reload()
-    if dearer:
-        said = f"the provider charges {usd:f} USD an hour where {booking.price_per_hour_usd:f} was agreed"
-        return await work.end(said, "compensated")
     return True
 
 
@@ -198,7 +201,7 @@ async def look(work: Work, machine: Machine) -> bool:
         return await _made(work, machine, here[0])
     if work.now < until:
         return await work.wait(LOOK_AGAIN_SECONDS)
-    return await _nothing_made(work, machine, "the order's answer was lost and no machine was made", elsewhere=True)
+    return await _nothing_made(work, machine, "the order's answer was lost and no machine was made")
 
 
 async def _give_back(work: Work, machine: Machine, extra: Instance) -> None:
@@ -244,7 +247,7 @@ async def _refused(work: Work, machine: Machine, entry: int, refusal: BrokerErro
         return await work.wait(min(float(seconds), 10.0) if isinstance(seconds, int | float) else 2.0)
     if isinstance(refusal, NoCapacity):
         await _note_refusal(work, refusal)
-    return await _nothing_made(work, machine, refusal.message, elsewhere=True)
+    return await _nothing_made(work, machine, refusal.message)
 
 
 async def _note_refusal(work: Work, refusal: BrokerError) -> None:
@@ -265,21 +268,27 @@ async def _note_refusal(work: Work, refusal: BrokerError) -> None:
     work.market.look_again()
 
 
-async def _nothing_made(work: Work, machine: Machine, reason: str, *, elsewhere: bool) -> bool:
-    """One machine cannot be had: the next offer of the plan, or all of it is given back."""
+async def _nothing_made(work: Work, machine: Machine, reason: str) -> bool:
+    """One machine cannot be had; the next step finds a purchase that is short of it, whoever takes that step."""
     async with work.store.write() as connection:
         for entry in await journal.unfinished(connection, work.booking.id):
             if entry.step == "launch" and entry.label == machine.label:
                 outcome = {"found": 0, "reason": reason}
                 await journal.conclude(connection, entry.id, state="unknown", at=work.now, outcome=outcome)
         await booking_book.change_machine(connection, machine.label, state="failed", reason=reason, ended_at=work.now)
-    booking = await work.reload()
     await work.point("machine failed")
-    if booking.state != "pending":
-        return True  # a machine that was to be added; the others go on
-    if any(one.provider_instance_id for one in work.live()):
+    await work.reload()
+    return True
+
+
+async def _given_up(work: Work) -> bool:
+    """A purchase that is short of a machine: the next offer of the plan, or all of it is given back."""
+    booking = work.booking
+    short = max((one for one in booking.machines if one.state == "failed"), key=lambda one: one.ordinal, default=None)
+    reason = (short.reason if short else None) or "a machine could not be had"
+    if any(one.state != "planned" for one in work.live()):
         return await work.end(f"not all machines could be had: {reason}", "compensated")
-    if elsewhere and len(booking.plan) > 1:
+    if len(booking.plan) > 1 and work.now < booking.ends_at:
         return await _next_leg(work, reason)
     return await ending.close(work, "failed", reason)
 

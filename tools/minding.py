@@ -24,6 +24,9 @@ async def step(work: Work) -> bool:
     booking = work.booking
     if await changes.finish(work):
         return True
+    closes_as = "terminated" if booking.started_at else "compensated"
+    if vanished := next((one for one in booking.machines if one.state == "gone"), None):
+        return await work.end(vanished.reason or "a machine is gone", closes_as)
     if booking.ends_at <= work.now:
         return await work.end("its time is over")
     for machine in work.live():
@@ -31,7 +34,6 @@ async def step(work: Work) -> bool:
             continue
         problem = await _seen(work, machine)
         if problem:
-            closes_as = "terminated" if booking.started_at else "compensated"
             return await work.end(problem, closes_as)
     await work.reload()
     if booking.state == "provisioning" and all(one.state == "running" for one in work.live()):
@@ -74,15 +76,19 @@ async def _vanished(work: Work, machine: Machine, seen: Instance | None) -> str:
     """A machine that is gone without our doing: a spot machine taken back, or an end the provider enforced."""
     now = work.now
     ended = min(now, (seen.ends_at if seen is not None and seen.ends_at is not None else now))
+    reason = "the provider took a machine back" if seen is not None and seen.interrupted else "a machine is gone"
+    if work.booking.ends_at <= now:
+        reason = "its time is over"
     async with work.store.write() as connection:
         await usage.meter(connection, work.booking, machine, ended)
-        await booking_book.change_machine(connection, machine.label, state="gone", ended_at=ended, last_seen_at=now)
+        await booking_book.change_machine(
+            connection, machine.label, state="gone", reason=reason, ended_at=ended, last_seen_at=now
+        )
         facts = {"label": machine.label, "interrupted": seen.interrupted if seen is not None else None}
         await announce(connection, work.booking, "booking.machine_gone", now, facts)
+    await work.point("machine gone")
     await work.reload()
-    if work.booking.ends_at <= now:
-        return "its time is over"
-    return "the provider took a machine back" if seen is not None and seen.interrupted else "a machine is gone"
+    return reason
 
 
 async def _noted(work: Work, machine: Machine, seen: Instance) -> None:

@@ -14,7 +14,7 @@ from market.context import Context
 from market.errors import Conflict, InternalFault, OrderRefused, QuoteUnusable
 from tools import authority
 from tools.booking_view import BookingLine, line
-from tools.bookings import as_purchase, held, own
+from tools.bookings import as_purchase, held, own, refuse_changed
 from tools.capability import Door, Request, capability
 from tools.fulfilment import hands
 
@@ -83,6 +83,7 @@ async def _added(ctx: Context, store: Store, booking: Booking, request: ScaleBoo
         for n in range(ordinal + 1, ordinal + 1 + request.add)
     ]
     async with held(ctx, store, booking.id) as runner, store.write() as connection:
+        await refuse_changed(connection, booking)
         missing = await mandate_book.claim(
             connection, mandate, amount=amount, hourly=hourly, instances=request.add, now=now
         )
@@ -143,6 +144,7 @@ async def _power(ctx: Context, booking_id: str, step: Literal["stop", "start"]) 
         )
     now = ctx.market.clock.now()
     async with held(ctx, store, booking.id) as runner, store.write() as connection:
+        await refuse_changed(connection, booking)
         await journal.intend(connection, booking_id=booking.id, step=step, at=now)
         await booking_book.change(connection, booking.id, runner=runner, next_check_at=now)
         if ctx.commitment is not None:

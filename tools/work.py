@@ -76,11 +76,15 @@ class Work:
 
     async def end(self, reason: str, closes_as: str = "terminated") -> bool:
         """Begin to give everything back; what the booking will be called then is settled now. Always True."""
-        patience = self.now + timedelta(seconds=self.adapter.end_seconds)
         async with self.store.write() as connection:
-            await self.move(connection, "terminating", reason, closes_as=closes_as, settle_until=patience)
+            await self.begin_end(connection, reason, closes_as)
         await self.reload()
         return True
+
+    async def begin_end(self, connection: AsyncConnection, reason: str, closes_as: str) -> None:
+        """`end`, inside a transaction."""
+        patience = self.now + timedelta(seconds=self.adapter.end_seconds)
+        await self.move(connection, "terminating", reason, closes_as=closes_as, settle_until=patience)
 
     def live(self) -> list[Machine]:
         """The machines that may exist at the provider."""

@@ -6,16 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adapters.sandbox_dial import FAULTS, Endpoint, Fault
-from market import availability, strays
+from market import availability, booking_book, strays
 from market.bookings import Booking
+from market.errors import Conflict
 from market.errors import BrokerError
 from tests.buying import Buying, opened
 from tests.conftest import ManualClock
-from tools.fulfilment import hands
+from tools.fulfilment import Fulfilment, hands
 
 MINUTE = timedelta(minutes=1)
 
@@ -251,3 +253,84 @@ async def test_a_watchdog_beside_the_door_orders_nothing_twice(
         await asyncio.gather(watchdog, return_exceptions=True)
         launches = [path for method, path in buying.world.requests if method == "POST"]
         assert len(launches) == len(buying.world.cloud.machines) == len(quotes)
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+def dying_at(buying: Buying, moment: str) -> None:
+    """This process dies the first time it comes to that point; its successor goes on."""
+    deaths = [moment]
+
+    async def point(name: str) -> None:
+        if name in deaths:
+            deaths.remove(name)
+            raise Killed(name)
+
+    buying.market.kept["fulfilment"] = Fulfilment(buying.market, point=point)
+
+
+async def _books_and_dies(buying: Buying, **wanted: Any) -> Booking:
+    with pytest.raises(Killed):
+        await buying.books(await buying.quoted(**wanted))
+    await buying.passes(3 * MINUTE)
+    found = await booking_book.of_caller(await buying.store(), None)
+    return found[0]
+
+
+@pytest.mark.parametrize("refused", [1, 2, 3])
+async def test_a_gang_short_of_a_machine_is_undone_by_whoever_goes_on(buying: Buying, refused: int) -> None:
+    dying_at(buying, "machine failed")
+    refusal = Fault("refusal", "no_capacity")
+    buying.world.dial.script("launch", [*[None] * (refused - 1), refusal])
+    booking = await _books_and_dies(buying, count=3)
+    assert booking.state == ("failed" if refused == 1 else "compensated"), booking.reason
+    assert len(buying.world.cloud.machines) == refused - 1
+    assert buying.running() == []
+    await balanced(buying)
+
+
+async def test_a_machine_that_is_too_dear_is_given_back_by_whoever_goes_on(buying: Buying) -> None:
+    dying_at(buying, "launch written")
+    buying.world.dial.script("launch", [Fault("wrong_price", 2.0)])
+    booking = await _books_and_dies(buying)
+    assert booking.state == "compensated"
+    assert buying.running() == []
+    await balanced(buying)
+
+
+async def test_a_machine_that_is_gone_ends_its_booking_whoever_has_seen_it(buying: Buying) -> None:
+    booking = await buying.active(quote=await buying.quoted(count=2))
+    dying_at(buying, "machine gone")
+    buying.world.cloud.interrupt(str(booking.machines[0].provider_instance_id))
+    await buying.passes(2 * MINUTE)
+    found = await buying.booking(booking.id)
+    assert (found.state, found.reason) == ("terminated", "the provider took a machine back")
+    assert buying.running() == []
+    await balanced(buying)
+
+
+async def test_two_extensions_at_once_hold_what_they_add(buying: Buying) -> None:
+    booking = await buying.active()
+    more = {"booking_id": booking.id, "hours": 1, "max_total": 1_000}
+    calls = [buying.asks("extend_booking", **more, idempotency_key=key) for key in ("one", "other")]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    refused = [one for one in answers if isinstance(one, BaseException)]
+    assert all(isinstance(one, Conflict) for one in refused), refused
+    await buying.passes(MINUTE)
+    longer = await buying.booking(booking.id)
+    assert longer.ends_at == booking.ends_at + (2 - len(refused)) * timedelta(hours=1)
+    await balanced(buying)
+
+
+async def test_two_additions_at_once_count_what_they_add(buying: Buying) -> None:
+    booking = await buying.active()
+    more = {"booking_id": booking.id, "add": 1, "max_total": 1_000}
+    calls = [buying.asks("scale_booking", **more, idempotency_key=key) for key in ("one", "other")]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    refused = [one for one in answers if isinstance(one, BaseException)]
+    assert all(isinstance(one, Conflict) for one in refused), refused
+    await buying.passes(2 * MINUTE)
+    assert len(buying.running()) == (await buying.booking(booking.id)).instance_count == 3 - len(refused)
+    await balanced(buying)
