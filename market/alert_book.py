@@ -7,7 +7,7 @@ import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, bindparam, delete, func, insert, select, update
@@ -22,6 +22,7 @@ from market.store import Store
 
 LIVE = ("armed", "fired")
 """States an alert can still fire from."""
+KEPT = timedelta(days=90)
 _MANY_IDS = 500
 
 
@@ -136,6 +137,12 @@ async def tell_order(
 ) -> None:
     """Publish what a limit order has come to: `alert.booked`, `alert.waiting` or `alert.refused`."""
     await _tell(connection, alert, kind, now, {"alert_id": alert.id, "what": alert.target.shown(), **facts})
+
+
+async def prune(connection: AsyncConnection, now: datetime) -> int:
+    """Remove alerts that are spent or expired, 90 days after their time was over; how many."""
+    over = delete(alerts).where(alerts.c.state.not_in(LIVE), alerts.c.expires_at < now - KEPT)
+    return (await connection.execute(over)).rowcount
 
 
 async def told(store: Store, owner: str, since: int = 0, limit: int = 100) -> list[Event]:

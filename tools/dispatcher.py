@@ -125,9 +125,10 @@ class Dispatcher:
         now = self._market.clock.now()
         if self._tidied_at is not None and now - self._tidied_at < TIDY_EVERY:
             return
-        from market import webhook_book
+        from market import alert_book, webhook_book
 
         self._tidied_at = now
         store = await self._market.store()
         async with store.write() as connection:
             await webhook_book.prune(connection, now)
+            await alert_book.prune(connection, now)

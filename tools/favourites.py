@@ -138,11 +138,14 @@ async def remove_favorite(ctx: Context, request: RemoveFavorite) -> Removed:
     """Keep an offer as a favourite no longer."""
     from market import favourites
 
+    commitment = intent_of(ctx)
+    if commitment.subject is not None:
+        return Removed(removed=commitment.subject)
     store = await ctx.market.store()
     async with store.write() as connection:
         if not await favourites.let_go(connection, ctx.caller.identity, request.offer_id):
             raise NotFound("That offer is no favourite of yours.", next_step="`GET /users/favorites` shows them.")
-        await intent_of(ctx).begin(connection, action="remove_favorite", subject=request.offer_id, details={})
+        await commitment.begin(connection, action="remove_favorite", subject=request.offer_id, details={})
     return Removed(removed=request.offer_id)
 
 
@@ -179,9 +182,12 @@ async def delete_search(ctx: Context, request: DeleteSearch) -> Removed:
     """Delete a saved search; alerts made from it stay."""
     from market import favourites
 
+    commitment = intent_of(ctx)
+    if commitment.subject is not None:
+        return Removed(removed=commitment.subject)
     store = await ctx.market.store()
     async with store.write() as connection:
         if not await favourites.forget_search(connection, ctx.caller.identity, request.name):
             raise NotFound("No saved search of yours has this name.", next_step="`GET /users/searches` shows them.")
-        await intent_of(ctx).begin(connection, action="delete_search", subject=request.name, details={})
+        await commitment.begin(connection, action="delete_search", subject=request.name, details={})
     return Removed(removed=request.name)

@@ -170,9 +170,13 @@ async def create_webhook(ctx: Context, request: CreateWebhook) -> WebhookView:
         events=tuple(dict.fromkeys(request.events)),
         created_at=ctx.market.clock.now(),
     )
+    commitment = intent_of(ctx)
     async with store.write() as connection:
+        if commitment.subject is not None:
+            # An earlier call with this key died before its secret was seen.
+            await webhook_book.remove(connection, owner, commitment.subject)
         await webhook_book.add(connection, webhook)
-        await intent_of(ctx).begin(
+        await commitment.begin(
             connection, action="create_webhook", subject=webhook.id, details={"events": list(webhook.events)}
         )
     return _view(webhook, ctx).model_copy(update={"secret": secret})
@@ -249,15 +253,18 @@ async def rotate_webhook_secret(ctx: Context, request: Rotate) -> WebhookView:
     webhook = await _mine(ctx, request.webhook_id)
     sealer, secret = Sealer.of(ctx.market.settings), new_secret()
     until = ctx.market.clock.now() + timedelta(hours=request.overlap_hours)
-    previous = json.dumps([until.isoformat(), sealer.decrypt(webhook.sealed_secret)])
-    sealed, sealed_previous = sealer.encrypt(secret), sealer.encrypt(previous)
+    sealed, sealed_previous = sealer.encrypt(secret), webhook.sealed_previous_secret
+    commitment = intent_of(ctx)
+    if commitment.subject is None:
+        # Else an earlier call with this key died: the present secret was never seen, the one before it is in use.
+        sealed_previous = sealer.encrypt(json.dumps([until.isoformat(), sealer.decrypt(webhook.sealed_secret)]))
     store = await ctx.market.store()
     async with store.write() as connection:
         if not await webhook_book.rotate(
             connection, webhook.owner, webhook.id, sealed_secret=sealed, sealed_previous_secret=sealed_previous
         ):
             raise _no_such_webhook()
-        await intent_of(ctx).begin(connection, action="rotate_webhook_secret", subject=webhook.id, details={})
+        await commitment.begin(connection, action="rotate_webhook_secret", subject=webhook.id, details={})
     return _view(await _mine(ctx, webhook.id), ctx).model_copy(update={"secret": secret})
 
 

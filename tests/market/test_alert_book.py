@@ -107,3 +107,13 @@ async def test_the_state_of_an_order_is_changed_by_one_only(store: Store, clock:
     async with store.write() as connection:
         assert not await alert_book.note_order(connection, one, noted)
     assert await alert_book.some(store, [one.id]) == [spent]
+
+
+async def test_what_is_over_goes_after_ninety_days_and_what_is_live_stays(store: Store, clock: ManualClock) -> None:
+    first, second, third = await kept(store, clock, 3)
+    async with store.write() as connection:
+        await alert_book.expire(connection, [first], clock.now())
+        await alert_book.note_order(connection, second, replace(second, state="spent"))
+        assert await alert_book.prune(connection, clock.now() + timedelta(days=91)) == 0
+        assert await alert_book.prune(connection, clock.now() + timedelta(days=92)) == 2
+    assert [one.id for one in await alert_book.some(store, [first.id, second.id, third.id])] == [third.id]

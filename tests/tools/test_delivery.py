@@ -370,3 +370,47 @@ async def test_loopback_is_for_those_who_switch_it_on(market: Market) -> None:
         assert (await hook(open_market, "http://127.0.0.1:9/x")).url == "http://127.0.0.1:9/x"
     finally:
         await open_market.close()
+
+
+async def again_with_its_key(market: Market, monkeypatch: pytest.MonkeyPatch, name: str, **arguments: Any) -> Any:
+    """A call whose process dies after its transaction, and the same call with the same key once that is noticed."""
+    ctx = Context(market, idempotency_key="the same")
+    with monkeypatch.context() as patch:
+        patch.setattr("market.commitment.Commitment.done", _dies)
+        patch.setattr("market.commitment.Commitment.failed", _nothing)
+        with pytest.raises(BrokerError):
+            await capabilities()[name].call(ctx, arguments)
+    assert isinstance(market.clock, ManualClock)
+    market.clock.advance(timedelta(minutes=2))
+    return await capabilities()[name].call(ctx, arguments)
+
+
+async def _dies(*_arguments: object) -> None:
+    raise MemoryError
+
+
+async def _nothing(*_arguments: object) -> None:
+    return None
+
+
+async def test_a_repeated_creation_makes_one_webhook_whose_secret_is_the_one_shown(
+    market: Market, courier: Courier, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await again_with_its_key(market, monkeypatch, "create_webhook", url=HOOK)
+    assert [one.id for one in (await ask(market, "list_webhooks")).items] == [made.id]
+    await happens(market)
+    await delivered(market, courier)
+    ((_, body, headers),) = receivers.calls
+    assert verify_signature(made.secret, headers[HEADER], body, market.clock.now())
+
+
+async def test_a_repeated_rotation_keeps_the_secret_the_receiver_still_uses(
+    market: Market, courier: Courier, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await hook(market)
+    new = await again_with_its_key(market, monkeypatch, "rotate_webhook_secret", webhook_id=old.id)
+    await happens(market)
+    await delivered(market, courier)
+    _, body, headers = receivers.calls[-1]
+    assert verify_signature(new.secret, headers[HEADER], body, market.clock.now())
+    assert verify_signature(old.secret, headers[HEADER], body, market.clock.now())
