@@ -1,8 +1,8 @@
 """`gpubroker audit verify | export | redact`: the log for those who check it, without a server.
 
 The export verifies with nothing of ours. Of each line take `action`, `actor`, `at`, `details`, `personal_hash`, `seq`
-and `subject` as one JSON object with sorted keys, no spaces and UTF-8; put the hash of the line before in front (nothing
-before the first); its SHA-256 must be the line's `hash`. The last hash must be the one in the closing `head` line, and
+and `subject` as one JSON object with sorted keys, no spaces and UTF-8; put the hash of the line before in front (none
+for the first); its SHA-256 must be the line's `hash`. The last hash must be the one in the closing `head` line, and
 that of any head you noted before must still be in its place.
 """
 
