@@ -6,6 +6,7 @@ GPU time needs. None, or an empty set, leaves a thing free; money is in US dolla
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +16,8 @@ from typing import Literal
 
 from market import gpus, regions
 from market.errors import MandateRefused
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
 
 OnRevocation = Literal["keep", "terminate"]
 Period = Literal["day", "week", "month"]
@@ -283,12 +286,17 @@ def _not_among(constraint: str, what: str, asked: str | None, allowed: Iterable[
     choices = sorted(allowed)
     return Violation(
         constraint=constraint,
-        message=f"The {what} is not among {_listed(choices)}.",
+        message=f"The {what} {_quoted(asked)} is not among {_listed(choices)}.",
         asked=asked or "unknown",
         allowed=choices,
         excess=None,
         would_pass=f"{what} {_listed(choices, 'or')}" if choices else "none",
     )
+
+
+def _quoted(asked: str | None) -> str:
+    """A name as our own vocabulary has it; a provider's words are not repeated."""
+    return f"`{asked}`" if asked and _PLAIN_NAME.fullmatch(asked) else "of this offer"
 
 
 def _other(constraint: str, asked: object, allowed: object, message: str, would_pass: str) -> Violation:

@@ -25,6 +25,8 @@ from market.errors import StorageFailed
 from market.migrations import CURRENT, KNOWN
 
 Dialect = Literal["sqlite", "postgresql"]
+Open = AsyncConnection
+"""A connection inside a transaction, for those who pass one on and write no SQL themselves."""
 
 BUSY_SECONDS = 30.0
 _CONNECT_SECONDS = 10.0

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from market.errors import BrokerError, Unavailable
 from market.settings import Settings
+from server import demo_booking
 from server.terminal import console, offer_table
 
 REQUEST = "fine-tune Llama 3 8B on 50k examples, EU only, under $3 an hour"
@@ -46,6 +47,8 @@ async def run(settings: Settings, *, as_json: bool = False) -> int:
         )
     if refusal is not None:
         raise refusal
+    said["purchase"] = await demo_booking.show(out)
+    out.print("\n[dim]Add it to your own client: see README, “Use it”.[/]")
     if as_json:
         sys.stdout.write(json.dumps(said) + "\n")
     return 0
@@ -62,7 +65,6 @@ async def _converse(client: Client, out: Console, said: dict[str, Any], settings
     if said["ranking"]["items"]:
         said["offer"] = await _look_closer(client, out, said["ranking"]["items"][0]["id"])
     said["market"] = await _sources(client, out)
-    out.print("\n[dim]Add it to your own client: see README, “Use it”.[/]")
 
 
 def _server(settings: Settings) -> StdioServerParameters:

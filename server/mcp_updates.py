@@ -67,7 +67,7 @@ class OutboxBus(InMemorySubscriptionBus):
                         await self.publish(ResourceUpdated(uri=uri))
             except BrokerError as problem:
                 log.warning("resource updates wait: %s", problem)
-            await self._market.sleep(LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 def address_of(event: Event) -> str | None:

@@ -1,5 +1,7 @@
-"""What gives a purchase its authority: a mandate that allows it, a person's approval where that asks for one, and
-somebody who will end what is bought."""
+"""What gives a purchase its authority.
+
+A mandate that allows it, a person's approval where that asks for one, and somebody who will end what is bought.
+"""
 
 from __future__ import annotations
 

@@ -13,12 +13,13 @@ from pydantic import Field
 
 from market.context import Context
 from market.errors import InternalFault, MandateRefused, OrderRefused, QuoteUnusable
-from tools import authority, launching
+from tools import authority, orders
 from tools.booking_view import BookedQuote, line
 from tools.capability import Request, capability
 from tools.fulfilment import hands
 from tools.launch_request import LaunchRequest
-from tools.legs import alternatives, bookable_providers
+from tools.legs import LIVE_PRICE_SECONDS, alternatives, bookable_providers
+from tools.search import SomeDollars
 
 if TYPE_CHECKING:
     from market.bookings import Booking
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from market.offers import Offer
     from market.quote_book import Leg, Quote
 
-LIVE_PRICE_SECONDS = 2.0
 PROPOSED = 3
 NEW_QUOTE = "Ask `quote_offer` for a new quote."
 
@@ -39,9 +39,7 @@ class BookQuote(Request):
     idempotency_key: str = Field(
         min_length=1, max_length=255, description="Fresh random text for each purchase; the same one for its retries."
     )
-    max_total: Decimal = Field(
-        gt=0, le=10_000_000, description="US dollars; refused when the worst case of the quote is above it."
-    )
+    max_total: SomeDollars = Field(description="US dollars; refused when the worst case of the quote is above it.")
     launch: LaunchRequest = LaunchRequest()
 
 
@@ -137,9 +135,9 @@ def _booking(ctx: Context, quote: Quote, mandate: Mandate, legs: list[Leg], enfo
 
     terms, now = quote.terms, ctx.market.clock.now()
     plan = [_facts(leg) for leg in legs]
-    of_leg: dict[str, Any] = launching.of_leg(plan[0])
+    of_leg: dict[str, Any] = orders.of_leg(plan[0])
     booking = Booking(
-        id=launching.fresh_booking_id(),
+        id=orders.fresh_booking_id(),
         quote_id=quote.id,
         mandate_id=mandate.id,
         caller=ctx.caller.identity,
@@ -156,7 +154,7 @@ def _booking(ctx: Context, quote: Quote, mandate: Mandate, legs: list[Leg], enfo
         ends_at=now + timedelta(hours=terms.duration_hours),
         **of_leg,
     )
-    return launching.first_machines(booking)
+    return orders.first_machines(booking)
 
 
 def _facts(leg: Leg) -> dict[str, Any]:
@@ -180,7 +178,7 @@ async def _committed(
 
     market, commitment = ctx.market, ctx.commitment
     store, now = await market.store(), market.clock.now()
-    sealed = Sealer.of(market.settings).encrypt(launching.write_launch(launch))
+    sealed = Sealer.of(market.settings).encrypt(orders.write_launch(launch))
     async with store.write() as connection:
         missing = await mandate_book.claim(
             connection,

@@ -17,13 +17,12 @@ from tools.booking_view import BookingLine, line
 from tools.capability import Request, Result, capability
 from tools.fulfilment import HOLD, hands
 from tools.offer_view import Moment
+from tools.search import SomeDollars
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
-
     from market.bookings import Booking
     from market.mandates import Purchase
-    from market.store import Store
+    from market.store import Open, Store
 
 ASK_AGAIN_SECONDS = 1.0
 MOST_WAITS = 15
@@ -83,7 +82,7 @@ class ExtendBooking(Request):
 
     booking_id: str = Field(max_length=40, validation_alias=_ID)
     hours: float = Field(gt=0, le=8_760, allow_inf_nan=False, description="Added to the present end.")
-    max_total: Decimal = Field(gt=0, le=10_000_000, description="US dollars; what the added hours may cost at most.")
+    max_total: SomeDollars = Field(description="US dollars; what the added hours may cost at most.")
     idempotency_key: str = Field(min_length=1, max_length=255, description="As for `book_quote`.")
 
 
@@ -152,7 +151,9 @@ async def _extension(
     now = market.clock.now()
     async with held(ctx, store, booking.id) as runner, store.write() as connection:
         await refuse_changed(connection, booking)
-        missing = await mandate_book.claim(connection, mandate, amount=cost, hourly=Decimal(0), instances=0, now=now)
+        missing = await mandate_book.claim(
+            connection, mandate, amount=cost, hourly=Decimal(0), instances=0, now=now, is_new=False
+        )
         if missing:
             raise refusal(mandate.id, missing)
         if uses_approval:
@@ -170,7 +171,7 @@ async def _extension(
             await commitment.begin(connection, action="extend_booking", subject=booking.id, details=details)
 
 
-async def refuse_changed(connection: AsyncConnection, booking: Booking) -> None:
+async def refuse_changed(connection: Open, booking: Booking) -> None:
     """Raise Conflict when a held booking is no longer what was judged, or a change of it is under way."""
     from market import booking_book, journal
 

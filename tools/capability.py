@@ -13,11 +13,11 @@ import difflib
 import importlib
 import inspect
 import logging
-import pkgutil
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -119,6 +119,8 @@ class Capability(Generic[RequestT, ResultT]):
                 next_step=_nearest_step(unknown[0], self.argument_names()),
                 details={"unknown": [name[:60] for name in unknown[:10]], "allowed": sorted(self.field_names())},
             )
+        if _holds_nul(arguments):
+            raise ValidationFailed("An argument holds a NUL character.", next_step="Send plain text.")
         twice = _given_twice(self.request, arguments)
         if twice:
             raise ValidationFailed(
@@ -159,6 +161,15 @@ def _given_twice(request: type[Request], arguments: Mapping[str, Any]) -> list[s
     """The names by which one field is given more than once."""
     groups = (sorted(spellings & arguments.keys()) for spellings in _spellings(request))
     return next((names for names in groups if len(names) > 1), [])
+
+
+def _holds_nul(value: object) -> bool:
+    """Whether there is a NUL anywhere in it: no database takes one, and nobody means one."""
+    if isinstance(value, str):
+        return "\x00" in value
+    if isinstance(value, Mapping):
+        return any(_holds_nul(key) or _holds_nul(inner) for key, inner in value.items())
+    return isinstance(value, list | tuple) and any(map(_holds_nul, value))
 
 
 def _listed(names: list[str]) -> str:
@@ -272,7 +283,13 @@ def capabilities() -> Mapping[str, Capability[Any, Any]]:
 
 @cache
 def _import_all() -> None:
+    """Import the modules that declare something. The others (what a capability works with) may be heavy, and wait."""
     import tools
 
-    for module in pkgutil.iter_modules(tools.__path__):
-        importlib.import_module(f"tools.{module.name}")
+    for folder in tools.__path__:
+        for module in sorted(Path(folder).glob("*.py")):
+            if _DECLARATION in module.read_text(encoding="utf-8"):
+                importlib.import_module(f"tools.{module.stem}")
+
+
+_DECLARATION = "\n@capability("

@@ -34,6 +34,9 @@ def _worth_waiting_for(rate: float) -> float:
     return rate
 
 
+Rate = Annotated[float, Field(gt=0, le=1e12), AfterValidator(_worth_waiting_for)]
+
+
 class EstimateWorkload(Request):
     """A workload in words, in fields, or both; a field wins over the words."""
 
@@ -58,10 +61,8 @@ class EstimateWorkload(Request):
     )
     unit: Literal["example", "request", "token"] | None = None
     scene_gb: float | None = Field(default=None, gt=0, le=10_000)
-    measured_per_second: Annotated[float, AfterValidator(_worth_waiting_for)] | None = Field(
+    measured_per_second: Rate | None = Field(
         default=None,
-        gt=0,
-        le=1e12,
         description="Tokens or items a second somebody measured for this work on one `measured_on`.",
         json_schema_extra=HTTP_ONLY,
     )

@@ -7,17 +7,14 @@ there twice. Only what a provider has clearly refused may be tried elsewhere.
 
 from __future__ import annotations
 
-import json
-import secrets
-from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from market import booking_book, journal
-from market.bookings import Booking, Machine, label_of
+from market.bookings import Machine, label_of
 from market.errors import BrokerError, NoCapacity, ProviderRefused, SlowDown
 from tools import authority, ending
+from tools.orders import of_leg, read_launch
 from tools.work import Work, access_of, announce, began, log, price_in_usd
 
 if TYPE_CHECKING:
@@ -120,28 +117,6 @@ async def _launch_of(work: Work) -> Launch:
 
     sealed = await booking_book.sealed_launch(work.store, work.booking.id)
     return read_launch(Sealer.of(work.market.settings).decrypt(sealed or ""))
-
-
-def write_launch(launch: Launch) -> str:
-    """What is to be launched as text, to be encrypted."""
-    from dataclasses import asdict
-
-    return json.dumps(asdict(launch))
-
-
-def read_launch(text: str) -> Launch:
-    """`write_launch` read back."""
-    from market.instances import Launch
-
-    found = json.loads(text)
-    return Launch(
-        **{
-            **found,
-            "ssh_public_keys": tuple(found["ssh_public_keys"]),
-            "environment": tuple((name, value) for name, value in found["environment"]),
-            "ports": tuple(found["ports"]),
-        }
-    )
 
 
 async def _made(work: Work, machine: Machine, instance: Instance) -> bool:
@@ -321,37 +296,3 @@ async def _next_leg(work: Work, reason: str) -> bool:
     await work.point("next offer chosen")
     await work.reload()
     return True
-
-
-def of_leg(leg: Any) -> dict[str, Any]:
-    """The columns of a booking that its present leg says."""
-    texts = {name: leg[name] for name in ("provider", "offer_id", "external_id", "region", "pricing", "currency")}
-    amounts = ("price_per_hour", "price_per_hour_usd", "storage_per_hour_usd")
-    return {
-        **texts,
-        "gpu": leg["gpu"],
-        "gpu_count": leg["gpu_count"],
-        **{name: Decimal(leg[name]) for name in amounts},
-    }
-
-
-def fresh_booking_id() -> str:
-    """Twelve letters and digits: safe in every provider's label."""
-    import base64
-
-    return base64.b32encode(secrets.token_bytes(8)).decode().lower().rstrip("=")[:12]
-
-
-def first_machines(booking: Booking) -> Booking:
-    """The booking with its machines planned."""
-    machines = tuple(
-        Machine(
-            label=label_of(booking.id, number),
-            booking_id=booking.id,
-            ordinal=number,
-            state="planned",
-            created_at=booking.created_at,
-        )
-        for number in range(1, booking.instance_count + 1)
-    )
-    return replace(booking, machines=machines)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import AliasChoices, Field
@@ -17,6 +16,7 @@ from tools.booking_view import BookingLine, line
 from tools.bookings import as_purchase, held, own, refuse_changed
 from tools.capability import Door, Request, capability
 from tools.fulfilment import hands
+from tools.search import SomeDollars
 
 if TYPE_CHECKING:
     from adapters.base import Adapter
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from market.store import Store
 
 HTTP_ONLY: frozenset[Door] = frozenset({"http", "agent"})
-GRACE = timedelta(minutes=10)
 _ID = AliasChoices("booking_id", "id", "rental_id")
 
 
@@ -33,7 +32,7 @@ class ScaleBooking(Request):
 
     booking_id: str = Field(max_length=40, validation_alias=_ID)
     add: int = Field(default=1, ge=1, le=64)
-    max_total: Decimal = Field(gt=0, le=10_000_000, description="US dollars; what they may cost at most.")
+    max_total: SomeDollars = Field(description="US dollars; what they may cost at most.")
     idempotency_key: str = Field(min_length=1, max_length=255)
 
 
@@ -57,6 +56,7 @@ async def scale_booking(ctx: Context, request: ScaleBooking) -> BookingLine:
 async def _added(ctx: Context, store: Store, booking: Booking, request: ScaleBooking) -> None:
     from market import approvals, booking_book, mandate_book
     from market.bookings import Machine, label_of
+    from market.costs import TEARDOWN_SECONDS
     from market.mandates import refusal
     from market.usage import cost
 
@@ -64,7 +64,7 @@ async def _added(ctx: Context, store: Store, booking: Booking, request: ScaleBoo
     now = market.clock.now()
     _only_active(booking, "grow")
     hourly = booking.price_per_hour_usd * request.add
-    until = booking.ends_at - now + GRACE
+    until = booking.ends_at - now + timedelta(seconds=TEARDOWN_SECONDS)
     amount = cost(booking.price_per_hour_usd + booking.storage_per_hour_usd, until) * request.add
     if amount > request.max_total:
         raise QuoteUnusable(
@@ -85,7 +85,7 @@ async def _added(ctx: Context, store: Store, booking: Booking, request: ScaleBoo
     async with held(ctx, store, booking.id) as runner, store.write() as connection:
         await refuse_changed(connection, booking)
         missing = await mandate_book.claim(
-            connection, mandate, amount=amount, hourly=hourly, instances=request.add, now=now
+            connection, mandate, amount=amount, hourly=hourly, instances=request.add, now=now, is_new=False
         )
         if missing:
             raise refusal(mandate.id, missing)

@@ -16,11 +16,9 @@ from market.money import in_usd
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
-
     from adapters.base import Adapter
     from market.instances import Instance
-    from market.store import Store
+    from market.store import Open, Store
 
 log = logging.getLogger("gpubroker.bookings")
 
@@ -66,7 +64,7 @@ class Work:
             await booking_book.change(connection, self.booking.id, runner=self.runner, next_check_at=later, **values)
         return False
 
-    async def move(self, connection: AsyncConnection, to: BookingState, reason: str = "", **values: Any) -> None:
+    async def move(self, connection: Open, to: BookingState, reason: str = "", **values: Any) -> None:
         """Bring the booking into its next state, with the event and the audit entry of it, in one transaction."""
         if reason:
             values["reason"] = reason
@@ -81,7 +79,7 @@ class Work:
         await self.reload()
         return True
 
-    async def begin_end(self, connection: AsyncConnection, reason: str, closes_as: str) -> None:
+    async def begin_end(self, connection: Open, reason: str, closes_as: str) -> None:
         """`end`, inside a transaction."""
         patience = self.now + timedelta(seconds=self.adapter.end_seconds)
         await self.move(connection, "terminating", reason, closes_as=closes_as, settle_until=patience)
@@ -91,9 +89,7 @@ class Work:
         return [machine for machine in self.booking.machines if machine.state not in ("gone", "failed")]
 
 
-async def announce(
-    connection: AsyncConnection, booking: Booking, kind: str, at: datetime, facts: Mapping[str, object]
-) -> None:
+async def announce(connection: Open, booking: Booking, kind: str, at: datetime, facts: Mapping[str, object]) -> None:
     """Tell the outbox and the audit log what happened to a booking."""
     from market import audit, outbox
 
