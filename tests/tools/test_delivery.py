@@ -4,61 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
-from market import outbox, webhook_book
+from market import webhook_book
 from market.context import Caller, Context, Market
-from market.errors import BrokerError, NotFound, ProviderFailed, ValidationFailed
-from market.settings import Settings
+from market.errors import NotFound, ValidationFailed
 from market.webhook_signature import HEADER, verify_signature
 from tests.conftest import ManualClock
 from tests.tools.conftest import ask
+from tests.tools.receivers import HOOK, Receivers, delivered, happens, hook
 from tools.capability import capabilities
 from tools.delivery import CALLS_AT_ONE_HOST, Courier, queue_events
-
-HOOK = "https://hooks.example/in"
-
-
-class Receivers:
-    """Hosts that answer as they are told; a status of None is a host that is dead."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, bytes, dict[str, str]]] = []
-        self.statuses: dict[str, int | None] = {}
-        self.most_at_once: dict[str, int] = {}
-        self.hanging: dict[str, asyncio.Event] = {}
-        self._now: dict[str, int] = {}
-        self._called = asyncio.Condition()
-
-    async def heard(self, host: str, count: int) -> None:
-        """Wait until a host was called so often."""
-        async with self._called:
-            await self._called.wait_for(lambda: len(self.bodies(host)) >= count)
-
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout_seconds: float) -> int:
-        host = url.split("/")[2]
-        self._now[host] = self._now.get(host, 0) + 1
-        self.most_at_once[host] = max(self.most_at_once.get(host, 0), self._now[host])
-        try:
-            async with self._called:
-                self.calls.append((url, body, dict(headers)))
-                self._called.notify_all()
-            if host in self.hanging:
-                await self.hanging[host].wait()
-            await asyncio.sleep(0)
-            status = self.statuses.get(host, 200)
-            if status is None:
-                raise ProviderFailed("The webhook's host cannot be reached.")
-            return status
-        finally:
-            self._now[host] -= 1
-
-    def bodies(self, host: str = "hooks.example") -> list[dict[str, Any]]:
-        return [json.loads(body) for url, body, _ in self.calls if url.split("/")[2] == host]
 
 
 @pytest.fixture
@@ -72,25 +30,6 @@ def courier(market: Market, receivers: Receivers, clock: ManualClock) -> Courier
     return Courier(
         market, callout=receivers, monotonic=lambda: (clock.now() - start).total_seconds(), jitter=lambda: 1.0
     )
-
-
-async def happens(market: Market, kind: str = "booking.active", *, owner: str = "local-owner", times: int = 1) -> None:
-    store = await market.store()
-    async with store.write() as connection:
-        for number in range(times):
-            await outbox.publish(
-                connection, at=market.clock.now(), kind=kind, subject=f"s{number}", owner=owner, payload={"n": number}
-            )
-
-
-async def delivered(market: Market, courier: Courier) -> int:
-    while await queue_events(market):
-        pass
-    return await courier.round()
-
-
-async def hook(market: Market, url: str = HOOK, **arguments: Any) -> Any:
-    return await ask(market, "create_webhook", url=url, **arguments)
 
 
 async def test_an_event_arrives_once_signed_with_the_secret_that_was_shown(
@@ -317,100 +256,3 @@ async def test_two_couriers_send_each_delivery_once(
         pass
     await asyncio.gather(courier.round(), other.round())
     assert sorted(one["data"]["n"] for one in receivers.bodies()) == [0, 1, 2, 3, 4]
-
-
-async def test_a_deleted_webhook_is_called_no_more_and_a_strangers_is_not_there(
-    market: Market, courier: Courier, receivers: Receivers
-) -> None:
-    made = await hook(market)
-    stranger = Context(market, Caller("stranger", frozenset({"*"}), agent_key_id="key-2"))
-    for name in ("delete_webhook", "list_deliveries", "rotate_webhook_secret"):
-        with pytest.raises(NotFound):
-            await capabilities()[name].call(stranger, {"webhook_id": made.id})
-    await happens(market)
-    await queue_events(market)
-    await ask(market, "delete_webhook", webhook_id=made.id)
-    assert await delivered(market, courier) == 0
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://hooks.example/",
-        "https://127.0.0.1/",
-        "https://localhost/",
-        "https://[::1]/",
-        "https://169.254.169.254/latest/meta-data",
-        "https://10.0.0.8/",
-        "https://2130706433/",
-        "https://user:pw@hooks.example/",
-        "https://hooks.example:22/",
-        "ftp://hooks.example/",
-        "https://",
-        "hooks.example",
-        "",
-    ],
-)
-async def test_an_address_we_do_not_call_is_refused_when_it_is_given(market: Market, url: str) -> None:
-    with pytest.raises(ValidationFailed, match="url"):
-        await hook(market, url)
-
-
-@pytest.mark.parametrize("events", [[], ["everything"], ["booking.*.x"], ["Booking.active"], ["*"] * 31])
-async def test_kinds_that_do_not_exist_in_form_are_refused(market: Market, events: list[str]) -> None:
-    with pytest.raises(BrokerError):
-        await hook(market, events=events)
-
-
-async def test_loopback_is_for_those_who_switch_it_on(market: Market) -> None:
-    open_market = Market(
-        Settings(data_dir=market.settings.data_dir, webhook_loopback=True), clock=market.clock, version_check_seconds=0
-    )
-    try:
-        assert (await hook(open_market, "http://127.0.0.1:9/x")).url == "http://127.0.0.1:9/x"
-    finally:
-        await open_market.close()
-
-
-async def again_with_its_key(market: Market, monkeypatch: pytest.MonkeyPatch, name: str, **arguments: Any) -> Any:
-    """A call whose process dies after its transaction, and the same call with the same key once that is noticed."""
-    ctx = Context(market, idempotency_key="the same")
-    with monkeypatch.context() as patch:
-        patch.setattr("market.commitment.Commitment.done", _dies)
-        patch.setattr("market.commitment.Commitment.failed", _nothing)
-        with pytest.raises(BrokerError):
-            await capabilities()[name].call(ctx, arguments)
-    assert isinstance(market.clock, ManualClock)
-    market.clock.advance(timedelta(minutes=2))
-    return await capabilities()[name].call(ctx, arguments)
-
-
-async def _dies(*_arguments: object) -> None:
-    raise MemoryError
-
-
-async def _nothing(*_arguments: object) -> None:
-    return None
-
-
-async def test_a_repeated_creation_makes_one_webhook_whose_secret_is_the_one_shown(
-    market: Market, courier: Courier, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = await again_with_its_key(market, monkeypatch, "create_webhook", url=HOOK)
-    assert [one.id for one in (await ask(market, "list_webhooks")).items] == [made.id]
-    await happens(market)
-    await delivered(market, courier)
-    ((_, body, headers),) = receivers.calls
-    assert verify_signature(made.secret, headers[HEADER], body, market.clock.now())
-
-
-async def test_a_repeated_rotation_keeps_the_secret_the_receiver_still_uses(
-    market: Market, courier: Courier, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    old = await hook(market)
-    new = await again_with_its_key(market, monkeypatch, "rotate_webhook_secret", webhook_id=old.id)
-    await happens(market)
-    await delivered(market, courier)
-    _, body, headers = receivers.calls[-1]
-    assert verify_signature(new.secret, headers[HEADER], body, market.clock.now())
-    assert verify_signature(old.secret, headers[HEADER], body, market.clock.now())

@@ -16,7 +16,7 @@ from market.settings import Settings
 from tests.conftest import ManualClock
 from tests.market.offer_samples import made
 from tests.tools.conftest import ask, stocked
-from tests.tools.test_delivery import Receivers
+from tests.tools.receivers import Receivers
 from tests.tools.test_scheduler import Pauses
 from tools.delivery import Courier
 from tools.dispatcher import LEASE_TIME, ROUND_SECONDS, Dispatcher

@@ -19,7 +19,7 @@ from market.context import LOCAL_OWNER, Caller
 from market.errors import StorageFailed
 from tests.buying import Buying, opened
 from tests.conftest import ManualClock
-from tests.tools.test_delivery import Receivers
+from tests.tools.receivers import Receivers
 from tools.delivery import Courier
 from tools.dispatcher import Dispatcher
 from tools.limit_orders import LimitOrders
