@@ -92,6 +92,22 @@ class Commitment:
         await self._take_up(row, now)
         return None
 
+    async def overtaken(self) -> str | None:
+        """After a refusal: the answer of a call with this key and body that was quicker, or None when there is none.
+
+        What was refused may have been refused for what that call has done: it used the quote, or the rest of a budget.
+        Raises InFlight while it runs, IdempotencyConflict like `answer`.
+        """
+        if self._key is None or self._intent is not None or self.subject is not None:
+            return None
+        store, now = await self._ctx.market.store(), self._ctx.market.clock.now()
+        async with store.read() as connection:
+            row = (await connection.execute(select(idempotency).where(*self._mine()))).one_or_none()
+        if row is None or row.expires_at <= now:
+            return None
+        self._check(row, now)
+        return None if row.answer is None else self._opened(row.answer)
+
     async def begin(
         self,
         connection: AsyncConnection,

@@ -106,7 +106,10 @@ class Capability(Generic[RequestT, ResultT]):
             result = await self.run(replace(ctx, commitment=commitment), request)
         except BaseException as fault:
             await commitment.failed(fault.code if isinstance(fault, BrokerError) else InternalFault.code)
-            raise
+            stored = await commitment.overtaken() if isinstance(fault, BrokerError) else None
+            if stored is None:
+                raise
+            return self.result.model_validate_json(stored)
         await commitment.done(result.model_dump_json())
         return result
 

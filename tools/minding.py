@@ -117,7 +117,7 @@ async def _waited(work: Work) -> bool:
     booking, now = work.booking, work.now
     if booking.spent >= booking.claimed > 0:
         return await work.end("it has used up what the mandate holds for it")
-    if booking.state == "provisioning":
+    if booking.state == "provisioning" or any(one.state == "booting" for one in work.live()):
         return await work.wait(BOOT_AGAIN_SECONDS)
     left = booking.ends_at - now
     if left <= WARN_BEFORE and booking.warned_at is None:

@@ -13,7 +13,7 @@ import pytest
 from adapters.sandbox_dial import FAULTS, Endpoint, Fault
 from market import availability, booking_book, strays
 from market.bookings import Booking
-from market.errors import Conflict
+from market.errors import Conflict, InFlight
 from market.errors import BrokerError
 from tests.buying import Buying, opened
 from tests.conftest import ManualClock
@@ -221,6 +221,15 @@ async def test_more_of_the_same_and_less_again(buying: Buying) -> None:
     await balanced(buying)
 
 
+async def test_an_added_machine_is_looked_at_as_often_as_a_first_one(buying: Buying) -> None:
+    booking = await buying.active()
+    await buying.asks("scale_booking", booking_id=booking.id, add=1, max_total=1_000, idempotency_key="s")
+    grown = await buying.booking(booking.id)
+    assert "booting" in [one.state for one in grown.machines]
+    assert grown.next_check_at is not None
+    assert grown.next_check_at - buying.clock.now() <= timedelta(seconds=5)
+
+
 async def test_a_stopped_machine_costs_its_disk_alone(buying: Buying) -> None:
     booking = await buying.active(quote=await buying.quoted(disk_gb=100))
     await buying.asks("stop_booking", booking_id=booking.id)
@@ -334,3 +343,16 @@ async def test_two_additions_at_once_count_what_they_add(buying: Buying) -> None
     await buying.passes(2 * MINUTE)
     assert len(buying.running()) == (await buying.booking(booking.id)).instance_count == 3 - len(refused)
     await balanced(buying)
+
+
+async def test_one_key_many_times_at_once_is_one_booking_and_no_other_refusal(
+    tmp_path: Path, clock: ManualClock, database_url: str
+) -> None:
+    async with opened(tmp_path, clock, database_url=database_url) as buying:
+        quote = await buying.quoted()
+        calls = [buying.books(quote, idempotency_key="same") for _ in range(12)]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        booked = {one.id for one in answers if not isinstance(one, BaseException)}
+        assert len(booked) == len(buying.running()) == 1
+        assert {type(one) for one in answers if isinstance(one, BaseException)} <= {InFlight}
+        await balanced(buying)
