@@ -15,6 +15,11 @@ STEPS = {
     "no": "decline one",
 }
 
+_FOLLOWS = {
+    "yes": "Whoever asked may now make the same call again: it buys exactly this, once.",
+    "no": "It will not be bought; asking for the same again changes nothing.",
+}
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The three steps and their options."""
@@ -42,7 +47,7 @@ async def approve(arguments: argparse.Namespace, settings: Settings) -> int:
         ctx = Context(market, await local_caller(market))
         if arguments.step != "list":
             sheet = await decided(ctx, arguments.id[:60], approved=arguments.step == "yes", via="cli")
-            print(sheet.brief() if arguments.json else "\n".join(_line(sheet)))
+            print(sheet.brief() if arguments.json else "\n".join([*_line(sheet), _FOLLOWS[arguments.step]]))
             return DONE
         page = await capabilities()["list_approvals"].call(ctx, {"state": "all" if arguments.all else "waiting"})
     if arguments.json:

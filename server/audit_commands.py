@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 async def audit(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Run one step for the owner of this machine."""
+    """Run one step for whoever uses this terminal."""
     from market.context import opened
     from server.app import make_market
 
@@ -108,12 +109,24 @@ async def _redact(arguments: argparse.Namespace, market: Market) -> int:
     if arguments.json:
         print(found.brief())
     else:
+        if not found.redacted:
+            print("Nothing was erased: no such entry holds personal details.")
+            return DONE
         print(f"Personal details were erased from {found.redacted} entries; every hash is as it was.")
     return DONE
 
 
 async def _called(market: Market, name: str, arguments: dict[str, Any]) -> Any:
+    """The capability's answer to whoever uses this terminal; a wrong value is told as the option it came from."""
     from market.context import Context
+    from market.errors import ValidationFailed
+    from server.callers import local_caller
     from tools.capability import capabilities
 
-    return await capabilities()[name].call(Context(market), arguments)
+    try:
+        return await capabilities()[name].call(Context(market, await local_caller(market)), arguments)
+    except ValidationFailed as refusal:
+        said = re.sub(r"`(subject|actor|since|after|reason)`", r"`--\1`", refusal.message)
+        said = said.replace("`request` needs", "This needs")
+        next_step = refusal.next_step.replace("send again", "run it again")
+        raise ValidationFailed(said, next_step=next_step, details=refusal.details) from None

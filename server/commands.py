@@ -1,6 +1,7 @@
-"""The command line: `gpubroker stdio | serve | sync | search | parse | call | demo | migrate | doctor`.
+"""The command line: `gpubroker COMMAND`, the commands as `server.usage` lists them.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 nothing matched, 4 something is not well (doctor, sync).
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 nothing matched, 4 something is not well (`audit verify`,
+`doctor`, `sync`).
 Every command takes `--json`; words for people go to stdout only where a person asked for them, faults to stderr.
 """
 
@@ -100,7 +101,15 @@ def _say_refusal(refusal: BrokerError, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(refusal.envelope(""), default=str))
     else:
-        print(f"{refusal.code}: {refusal}", file=sys.stderr)
+        print("\n".join([f"{refusal.code}: {refusal}", *_would_pass(refusal)]), file=sys.stderr)
+
+
+def _would_pass(refusal: BrokerError) -> list[str]:
+    """What a mandate would allow instead, one line for each thing that is wrong."""
+    found = refusal.details.get("violations")
+    return (
+        [f"  would_pass ({one['constraint']}): {one['would_pass']}" for one in found] if isinstance(found, list) else []
+    )
 
 
 async def _stdio(_arguments: argparse.Namespace, settings: Settings) -> int:

@@ -32,6 +32,8 @@ _FLAGS = {
     "max_amount": "--max-amount",
     "amount_range.min": "--min-amount",
     "amount_range.max": "--max-amount",
+    "min": "--min-amount",
+    "max": "--max-amount",
     "recurrence.max_bookings": "--recurrence",
     "recurrence.every": "--recurrence",
     "recurrence": "--recurrence",
@@ -56,8 +58,10 @@ _SETS = ("providers", "regions", "gpus", "tags", "pricing", "currencies")
 def add_key_options(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     """The steps of `gpubroker keys` and their options, by how they are called."""
     steps = _steps(parser, KEY_STEPS)
-    steps["create"].add_argument("name", help="what to call the agent")
-    steps["create"].add_argument("--expires", metavar="DAYS", help="how long it is good: 90 (days), 12h, 2w")
+    steps["create"].add_argument("name", help="what to call the agent: letters, digits, spaces and . _ @ -")
+    steps["create"].add_argument(
+        "--expires", metavar="SPAN", help="how long it is good: 90 (days), 12h, 2w; without: until it is revoked"
+    )
     steps["revoke"].add_argument("key", help="its id or name")
     return {f"keys {name}": step for name, step in steps.items()}
 
@@ -67,7 +71,7 @@ def add_mandate_options(parser: argparse.ArgumentParser) -> dict[str, argparse.A
     steps = _steps(parser, MANDATE_STEPS)
     create = steps["create"]
     create.add_argument("--agent", metavar="KEY", help="id or name of the agent's key (without: yourself)")
-    create.add_argument("--min-amount", metavar="$", help="least worst total of one purchase")
+    create.add_argument("--min-amount", metavar="$", help="what one purchase must cost at worst, at least")
     create.add_argument("--recurrence", metavar="N/PERIOD", help="new bookings at most: 5/day, 20/week, 50/month")
     for option, what in (
         ("provider", "only this provider"),
@@ -81,15 +85,16 @@ def add_mandate_options(parser: argparse.ArgumentParser) -> dict[str, argparse.A
     create.add_argument("--failover", action="store_true", help="the next best may be tried")
     create.add_argument("--allow-unverified", action="store_true", help="providers not yet tried for real may be used")
     create.add_argument("--on-revocation", metavar="POLICY", help="keep what runs (default), or terminate it")
-    create.add_argument("--not-before", metavar="TIME", help="when it begins")
+    create.add_argument("--not-before", metavar="TIME", help="when it begins: 2027-01-31T08:00Z (without: now)")
     for step in (create, steps["raise"]):
-        step.add_argument("--budget", metavar="$", required=step is create, help="in all")
-        step.add_argument("--hourly", metavar="$", dest="hourly_budget", help="of everything that runs, an hour")
-        step.add_argument("--max-amount", metavar="$", help="greatest worst total of one purchase")
-        step.add_argument("--max-hours", metavar="HOURS", help="of one booking")
-        step.add_argument("--max-concurrent", metavar="N", help="instances at a time")
-        step.add_argument("--approval-above", metavar="$", help="ask a person for each purchase above this")
-        step.add_argument("--expires", metavar="SPAN", help="30d, 12h, 2w, or a date (30d)")
+        step.add_argument("--budget", metavar="$", required=step is create, help="for all purchases together")
+        step.add_argument("--hourly", metavar="$", dest="hourly_budget", help="for everything that runs, an hour")
+        step.add_argument("--max-amount", metavar="$", help="what one purchase may cost at worst")
+        step.add_argument("--max-hours", metavar="HOURS", help="of one booking, extensions included")
+        step.add_argument("--max-concurrent", metavar="N", help="machines that run at a time")
+        step.add_argument("--approval-above", metavar="$", help="ask a person for each purchase above this; 0 for all")
+    create.add_argument("--expires", metavar="SPAN", help="when it ends: 30d (default), 12h, 2w, or a date")
+    steps["raise"].add_argument("--expires", metavar="SPAN", help="when it ends now: 30d, 12h, 2w, or a date")
     steps["list"].add_argument("--all", action="store_true", help="those that are over, too")
     for name in ("show", "raise", "revoke"):
         steps[name].add_argument("mandate_id", metavar="ID", help="the mandate")
@@ -140,8 +145,22 @@ async def _called(settings: Settings, name: str, given: Mapping[str, Any]) -> An
         try:
             return await capabilities()[name].call(Context(market, await local_caller(market)), given)
         except ValidationFailed as refusal:
-            said = re.sub(r"`([\w.]+)`", lambda found: f"`{_FLAGS.get(found[1], found[1])}`", refusal.message)
-            raise ValidationFailed(said, next_step=refusal.next_step, details=refusal.details) from None
+            next_step = refusal.next_step.replace("send again", "run it again")
+            raise ValidationFailed(
+                _as_options(refusal.message), next_step=_as_options(next_step), details=refusal.details
+            ) from None
+
+
+def _as_options(text: str) -> str:
+    """The fields a refusal names, as the options they came from; `--expires` is counted in days there."""
+    said = re.sub(
+        r"`([a-z_]+(?:\.[a-z_]+)?)(?:\.\d+)?`",
+        lambda found: f"`{_FLAGS.get(found[1], found[1])}`",
+        text.replace("`amount_range` ", ""),
+    )
+    return re.sub(
+        r"(`--expires` must be [a-z ]+)(\d+(?:\.\d+)?)", lambda found: f"{found[1]}{float(found[2]):g} days", said
+    )
 
 
 def _created(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:

@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    root = _Parser(prog="gpubroker", description="Find, size and compare GPU time across clouds.")
+    root = _Parser(prog="gpubroker", description="Find, size, compare and book GPU time across clouds.")
     root.add_argument("--version", action="store_true", help="print the version and stop")
     choices = root.add_subparsers(dest="command", metavar="COMMAND")
     common = _Parser(add_help=False)
@@ -84,7 +84,12 @@ class _Parser(argparse.ArgumentParser):
         wrong = re.search(r"COMMAND: invalid choice: (['\"])(.*?)\1", message)
         if wrong:
             message = f"there is no command `{wrong[2][:60]}`{_nearest(wrong[2], list(SUMMARIES))}"
+        elif message.endswith("required: STEP"):
+            message = f"what should it do? One of: {', '.join(self._steps())}"
         super().error(message)
+
+    def _steps(self) -> list[str]:
+        return [str(step) for action in self._actions if action.dest == "step" for step in action.choices or ()]
 
 
 def _unknown(word: str, command: argparse.ArgumentParser, name: str | None) -> str:

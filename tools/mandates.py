@@ -32,6 +32,7 @@ SCOPE = "mandates:sign"
 HTTP_DOOR: frozenset[Door] = frozenset({"http"})
 DEFAULT_LIFETIME = timedelta(days=30)
 LONGEST_LIFETIME = timedelta(days=732)
+_LEFT_OUT = {"currencies": "Use three letters such as `EUR`; left out, only offers in USD are allowed."}
 _PLAIN_LIMITS = ("budget", "hourly_budget", "max_hours", "max_concurrent", "approval_above")
 
 
@@ -182,7 +183,7 @@ def _unknown(field: str, word: str, nearest: list[str]) -> ValidationFailed:
     close = ", ".join(f"`{name}`" for name in nearest)
     return ValidationFailed(
         f"`{field}`: nothing is called `{clean_text(word, 60)}`.",
-        next_step=f"Nearest: {close}." if close else "Leave it out to allow any.",
+        next_step=f"Nearest: {close}." if close else _LEFT_OUT.get(field, "Leave it out to allow any."),
         details={"field": field, "nearest": nearest},
     )
 

@@ -64,7 +64,9 @@ def test_what_waits_is_listed_and_approved_once(run: Run, tmp_path: Path, capsys
     for told in (approval.id, "Ten hours more.", "12.50 USD", "key-one", "mandate-one", "gpubroker approve yes"):
         assert told in shown
     assert run("yes", approval.id) == 0
-    assert "approved by local-owner (cli)" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "approved by local-owner (cli)" in said
+    assert "make the same call again" in said
     assert run("no", approval.id) == 1
     assert "approved by local-owner (cli) already" in capsys.readouterr().err
     assert run("list") == 3

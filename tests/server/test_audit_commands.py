@@ -139,8 +139,23 @@ def test_personal_details_are_erased_from_the_command_line(folder: Path, capsys:
 
 def test_what_is_missing_or_wrong_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "redact"]) == FAILED
-    assert "`subject` or `actor`" in capsys.readouterr().err
+    assert "`--subject` or `--actor`" in capsys.readouterr().err
     for wrong in (["audit"], ["audit", "shred"], ["audit", "verify", "--actor", "key-abc"]):
         with pytest.raises(SystemExit) as ended:
             main(wrong)
         assert ended.value.code == USAGE
+
+
+def test_nothing_to_erase_is_said_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "redact", "--subject", "booking-99"]) == DONE
+    assert "Nothing was erased" in capsys.readouterr().out
+
+
+def test_a_terminal_that_shows_an_agents_key_reads_and_erases_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["keys", "create", "agent", "--json"]) == DONE
+    monkeypatch.setenv("GPUBROKER_AGENT_KEY", json.loads(capsys.readouterr().out)["secret"])
+    for words in (["verify"], ["export"], ["redact", "--subject", "booking-1"]):
+        assert main(["audit", *words]) == FAILED
+        assert "AUTHORIZATION_ERROR" in capsys.readouterr().err

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from server.commands import COMMANDS, DONE, FAILED, NOTHING, UNWELL, USAGE, _named, main
+from market.mandates import Violation, refusal
+from server.commands import COMMANDS, DONE, FAILED, NOTHING, UNWELL, USAGE, _named, _say_refusal, main
 from server.usage import SUMMARIES
 from tests.house import ROOT
 from tests.server.program import environment, gpubroker
@@ -98,6 +99,14 @@ def test_people_read_words_and_find_faults_on_stderr(capsys: pytest.CaptureFixtu
     assert bool(said.out) == (code != FAILED)
     assert bool(said.err) == (code == FAILED)
     assert "Traceback" not in said.err
+
+
+def test_a_mandates_refusal_says_in_words_what_would_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    lacking = Violation(
+        constraint="max_hours", message="9 is more than 8.", asked=9, allowed=8, excess=1, would_pass="at most 8 hours"
+    )
+    _say_refusal(refusal("mandate-1", [lacking]), as_json=False)
+    assert capsys.readouterr().err.splitlines()[1:] == ["  would_pass (max_hours): at most 8 hours"]
 
 
 USAGES: dict[str, tuple[list[str], str]] = {
