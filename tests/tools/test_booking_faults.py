@@ -322,7 +322,7 @@ async def test_a_machine_that_is_gone_ends_its_booking_whoever_has_seen_it(buyin
 
 async def test_two_extensions_at_once_hold_what_they_add(buying: Buying) -> None:
     booking = await buying.active()
-    more = {"booking_id": booking.id, "hours": 1, "max_total": 1_000}
+    more: dict[str, Any] = {"booking_id": booking.id, "hours": 1, "max_total": 1_000}
     calls = [buying.asks("extend_booking", **more, idempotency_key=key) for key in ("one", "other")]
     answers = await asyncio.gather(*calls, return_exceptions=True)
     refused = [one for one in answers if isinstance(one, BaseException)]
@@ -335,7 +335,7 @@ async def test_two_extensions_at_once_hold_what_they_add(buying: Buying) -> None
 
 async def test_two_additions_at_once_count_what_they_add(buying: Buying) -> None:
     booking = await buying.active()
-    more = {"booking_id": booking.id, "add": 1, "max_total": 1_000}
+    more: dict[str, Any] = {"booking_id": booking.id, "add": 1, "max_total": 1_000}
     calls = [buying.asks("scale_booking", **more, idempotency_key=key) for key in ("one", "other")]
     answers = await asyncio.gather(*calls, return_exceptions=True)
     refused = [one for one in answers if isinstance(one, BaseException)]

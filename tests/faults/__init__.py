@@ -1,0 +1,1 @@
+"""Campaigns that kill, crowd and repeat, with real processes on a real clock."""
