@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from market import booking_book, usage
+from market import booking_book, journal, usage
 from market.bookings import Machine
 from market.errors import BrokerError
 from tools import changes
@@ -14,7 +14,7 @@ from tools.work import Work, access_of, announce, began
 if TYPE_CHECKING:
     from market.instances import Instance
 
-BOOT_AGAIN_SECONDS = 5.0
+SOON_AGAIN_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 30.0
 WARN_BEFORE = timedelta(minutes=10)
 
@@ -117,8 +117,10 @@ async def _waited(work: Work) -> bool:
     booking, now = work.booking, work.now
     if booking.spent >= booking.claimed > 0:
         return await work.end("it has used up what the mandate holds for it")
-    if booking.state == "provisioning" or any(one.state == "booting" for one in work.live()):
-        return await work.wait(BOOT_AGAIN_SECONDS)
+    async with work.store.read() as connection:
+        unfinished = await journal.unfinished(connection, booking.id)
+    if unfinished or booking.state == "provisioning" or any(one.state == "booting" for one in work.live()):
+        return await work.wait(SOON_AGAIN_SECONDS)
     left = booking.ends_at - now
     if left <= WARN_BEFORE and booking.warned_at is None:
         async with work.store.write() as connection:

@@ -29,7 +29,7 @@ from tests.faults.cloud import WatchedCloud
 from tests.faults.databases import DATABASES, Database
 from tests.faults.hatchery import Hatchery
 from tests.faults.report import RECOVERY, Result, shown
-from tests.faults.worker import ANY_MOMENT, SCENARIOS, Call, Fate, Site, Told, opened
+from tests.faults.worker import SCENARIOS, Call, Fate, Site, Told, opened
 from tests.sandbox import served
 from tools import strays
 

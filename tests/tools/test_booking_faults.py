@@ -198,6 +198,22 @@ async def test_a_lost_answer_to_an_extension_is_asked_for_again(buying: Buying) 
     await balanced(buying)
 
 
+@pytest.mark.parametrize(("change", "endpoint"), [("extend", "extend"), ("stop", "stop")])
+async def test_a_change_whose_answer_was_lost_is_asked_for_again_soon(
+    buying: Buying, change: str, endpoint: Endpoint
+) -> None:
+    booking = await buying.active()
+    buying.world.dial.script(endpoint, ["lost_reply"])
+    more: dict[str, Any] = {"hours": 1, "max_total": 1_000, "idempotency_key": "x"} if change == "extend" else {}
+    await buying.asks(f"{change}_booking", booking_id=booking.id, **more)
+    waiting = (await buying.booking(booking.id)).next_check_at
+    assert waiting is not None
+    assert waiting - buying.clock.now() <= timedelta(seconds=5)
+    await buying.passes(timedelta(seconds=10))
+    changed = await buying.booking(booking.id)
+    assert (changed.ends_at > booking.ends_at) if change == "extend" else (changed.state == "stopped")
+
+
 async def test_a_refused_extension_gives_its_money_back(buying: Buying) -> None:
     booking = await buying.active()
     held = await buying.held()
