@@ -1,4 +1,4 @@
-"""What is configured, what can be reached, what is stale: for a person whose server does not do what they expect."""
+"""What is configured, what can be reached, what is stale, who watches what was bought: for a person who wonders."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ from server.version import product_version
 
 if TYPE_CHECKING:
     from market.catalogue import ProviderHealth
+    from market.context import Market
+    from market.store import Store
     from tools.sync import Provider
 
 CONNECT_SECONDS = 4.0
 ENOUGH_DISK_BYTES = 200 * 1024 * 1024
+
+_STRAY = {"orphan": "of no booking of ours", "ghost": "in our book and not in its list"}
 
 Reach = Callable[[str, int], Awaitable[bool]]
 
@@ -40,13 +44,14 @@ async def reachable(host: str, port: int) -> bool:
 async def examine(
     settings: Settings, *, reach: Reach = reachable, enough_disk_bytes: int = ENOUGH_DISK_BYTES
 ) -> dict[str, Any]:
-    """Configuration, database, providers, names nobody knows, and a list of problems with what to do about each."""
+    """Configuration, purchases, providers, names nobody knows, and a list of problems with what to do about each."""
     adapters, broken = providers()
     problems = [f"provider module `{one.name}` cannot be imported: {one.reason}" for one in broken]
     configuration = _configuration(settings)
     states: Mapping[str, ProviderHealth] = {}
     counts: Mapping[str, int] = {}
     unmapped: list[str] = []
+    purchases: dict[str, str] = {}
     market = make_market(settings)
     now = market.clock.now()
     try:
@@ -56,6 +61,7 @@ async def examine(
             states, counts = await market.provider_states(), snapshot.counts_by_provider()
             configuration["offers"] = str(snapshot.count)
             unmapped = sorted(raw for gpu, raw in snapshot.frame.cards.values if gpu is None and raw)
+            purchases = await _purchases(market, problems)
     except BrokerError as problem:
         problems.append(str(problem))
     wanted = settings.chosen_providers
@@ -67,7 +73,67 @@ async def examine(
     ]
     needed = [line for line in lines if line["live"] and (line["reachable"] or not adapters[line["provider"]].optional)]
     problems += _provider_problems(needed)
-    return {"configuration": configuration, "providers": lines, "unmapped_gpus": unmapped, "problems": problems}
+    return {
+        "configuration": configuration,
+        "purchases": purchases,
+        "providers": lines,
+        "unmapped_gpus": unmapped,
+        "problems": problems,
+    }
+
+
+async def _purchases(market: Market, problems: list[str]) -> dict[str, str]:
+    """Who watches, what is open or astray, what may be spent, and whether the audit log holds its anchor."""
+    from market import approvals, booking_book, leases, mandate_register, strays
+    from tools.authority import WATCHDOG_LEASE
+
+    store, settings, now = await market.store(), market.settings, market.clock.now()
+    is_watched = await leases.held(store, WATCHDOG_LEASE, now)
+    bookings = await booking_book.open_bookings(store)
+    if bookings and not is_watched:
+        problems.append(
+            f"Open bookings: {len(bookings)}, and no watchdog runs. Unless an MCP client keeps a server running, "
+            "nobody brings them on, meters or ends them. Run `gpubroker serve`."
+        )
+    stuck = [one for one in bookings if one.state == "stuck"]
+    problems += [f"Booking {one.id} is stuck: {one.reason}. Look at the console of {one.provider}." for one in stuck]
+    found = await strays.unresolved(store)
+    problems += [
+        f"A machine at {one.provider} ({one.provider_instance_id}) is {_STRAY[one.kind]}; {one.action}."
+        for one in found
+    ]
+    mandates = await mandate_register.entries(store, settings)
+    live = [one for one in mandates if one.standing.revoked_at is None and now < one.standing.expires_at]
+    problems += [f"{one.refusal} What is bought under it stays." for one in live if one.refusal is not None]
+    waiting = await approvals.listed(store, settings, now=now, waiting=True, limit=100)
+    return {
+        "watchdog": "runs" if is_watched else "none runs",
+        "bookings open": f"{len(bookings)}, {len(stuck)} of them stuck",
+        "strays": str(len(found)),
+        "mandates in force": str(sum(one.refusal is None for one in live)),
+        "approvals waiting": str(len(waiting)),
+        "audit log": await _audited(store, settings, problems),
+    }
+
+
+async def _audited(store: Store, settings: Settings, problems: list[str]) -> str:
+    """How far the audit log goes and is anchored; only `gpubroker audit verify` reads all of it."""
+    from market import audit, audit_anchor
+
+    head = await audit.head(store)
+    if not head.seq:
+        return "empty"
+    anchor = await asyncio.to_thread(audit_anchor.read, settings.data_dir, audit.place(settings, store))
+    if anchor is None:
+        problems.append("The audit log has no anchor in this data folder. Run `gpubroker audit verify`.")
+        return f"{head.seq} entries, no anchor"
+    held = await audit.entries(store, after=anchor.seq - 1, limit=1)
+    if anchor.seq and (not held or (held[0].seq, held[0].hash) != (anchor.seq, anchor.hash)):
+        problems.append(
+            f"The audit log does not hold entry {anchor.seq} as it was anchored; nothing more is spent. "
+            "Run `gpubroker audit verify`."
+        )
+    return f"{head.seq} entries, anchored at entry {anchor.seq}"
 
 
 def _configuration(settings: Settings) -> dict[str, str]:

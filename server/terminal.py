@@ -180,6 +180,9 @@ def print_examination(found: Facts) -> None:
     """What `doctor` found: what is configured, who is asked, who is known from a table, and last what is wrong."""
     print_facts("GPUBroker", found["configuration"])
     out = console()
+    if found["purchases"]:
+        out.print()
+        print_facts("Purchases", found["purchases"])
     live = [provider for provider in found["providers"] if provider["live"]]
     if live:
         out.print("\n[bold]Asked for live prices[/]")

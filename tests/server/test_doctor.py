@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters import Broken
+from market import booking_book, leases, strays
 from market.settings import Settings
 from server import app, doctor
 from server.commands import DONE, UNWELL
+from tests.buying import Buying, opened
+from tests.conftest import ManualClock
 from tests.server.program import gpubroker
+from tools.authority import WATCHDOG_LEASE
 
 LONG_AGO = 1_577_836_800_000_000
 """The first of January 2020 as it is stored."""
@@ -123,6 +128,92 @@ async def test_a_connection_is_tried_for_real() -> None:
         port = server.sockets[0].getsockname()[1]
         assert await doctor.reachable("127.0.0.1", port)
     assert not await doctor.reachable("127.0.0.1", port)
+
+
+async def bought(folder: Path) -> Buying:
+    """A booking under the sandbox mandate, in a folder whose market is closed again."""
+    async with opened(folder, ManualClock(datetime.now(UTC))) as buying:
+        await buying.books()
+        return buying
+
+
+async def test_nothing_bought_is_nothing_to_watch(folder: Path) -> None:
+    found = await doctor.examine(configured(folder), reach=everybody)
+    assert found["purchases"] == {
+        "watchdog": "none runs",
+        "bookings open": "0, 0 of them stuck",
+        "strays": "0",
+        "mandates in force": "0",
+        "approvals waiting": "0",
+        "audit log": "empty",
+    }
+
+
+async def test_an_open_booking_that_nobody_watches_is_a_problem_until_somebody_does(tmp_path: Path) -> None:
+    await bought(tmp_path)
+    found = await doctor.examine(configured(tmp_path, providers="verda"), reach=everybody)
+    assert found["purchases"]["bookings open"] == "1, 0 of them stuck"
+    assert found["purchases"]["mandates in force"] == "1"
+    assert "anchored at entry" in found["purchases"]["audit log"]
+    (problem,) = found["problems"]
+    assert "no watchdog runs" in problem
+    assert "gpubroker serve" in problem
+
+    async with opened(tmp_path, ManualClock(datetime.now(UTC))) as buying:
+        store, now = await buying.store(), buying.clock.now()
+        assert await leases.take(store, WATCHDOG_LEASE, "a server", timedelta(minutes=1), now)
+    watched = await doctor.examine(configured(tmp_path, providers="verda"), reach=everybody)
+    assert (watched["purchases"]["watchdog"], watched["problems"]) == ("runs", [])
+
+
+async def test_what_may_cost_money_unseen_is_named(tmp_path: Path) -> None:
+    async with opened(tmp_path, ManualClock(datetime.now(UTC))) as buying:
+        booked = await buying.books()
+        store, booking = await buying.store(), await buying.booking(booked.id)
+        async with store.write() as connection:
+            await booking_book.move(connection, booking, "stuck", runner=None, reason="could not be ended")
+            await strays.note(
+                connection,
+                provider="sandbox",
+                provider_instance_id="m-77",
+                kind="orphan",
+                label="gpubroker-zzz-1",
+                booking_id=None,
+                action="reported: its label is not in our book",
+                at=buying.clock.now(),
+            )
+    found = await doctor.examine(configured(tmp_path, providers="verda"), reach=everybody)
+    assert found["purchases"]["bookings open"] == "1, 1 of them stuck"
+    assert found["purchases"]["strays"] == "1"
+    assert f"Booking {booked.id} is stuck: could not be ended. Look at the console of sandbox." in found["problems"]
+    assert any("m-77" in problem and "of no booking of ours" in problem for problem in found["problems"])
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("UPDATE mandates SET budget = budget * 2", "does not say what was signed"),
+        ("UPDATE audit_log SET hash = 'f' || substr(hash, 2) || 'f' WHERE seq > 0", "as it was anchored"),
+        ("DELETE FROM audit_log", "as it was anchored"),
+    ],
+)
+async def test_a_mandate_or_a_log_that_was_changed_is_named(tmp_path: Path, statement: str, words: str) -> None:
+    await bought(tmp_path)
+    with sqlite3.connect(tmp_path / "gpubroker.db") as database:
+        for trigger in ("audit_log_redaction_only", "audit_log_no_delete"):
+            database.execute(f"DROP TRIGGER {trigger}")
+        database.execute(statement)
+    database.close()
+    found = await doctor.examine(configured(tmp_path, providers="verda"), reach=everybody)
+    assert any(words in problem for problem in found["problems"])
+
+
+async def test_a_lost_anchor_is_named(tmp_path: Path) -> None:
+    await bought(tmp_path)
+    (tmp_path / "audit.head").unlink()
+    found = await doctor.examine(configured(tmp_path, providers="verda"), reach=everybody)
+    assert "no anchor" in found["purchases"]["audit log"]
+    assert any("no anchor in this data folder" in problem for problem in found["problems"])
 
 
 def test_it_ends_with_code_4_when_something_is_wrong_and_0_when_not(folder: Path) -> None:

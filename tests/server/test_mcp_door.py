@@ -279,6 +279,10 @@ def test_the_workflow_stands_in_the_first_500_characters_and_names_real_tools() 
     ]
     assert positions == sorted(positions)
     assert max(positions) < 500
+    buying = [
+        INSTRUCTIONS.index(f"`{name}`") for name in ("quote_offer", "book_quote", "list_bookings", "terminate_booking")
+    ]
+    assert buying == sorted(buying)
     assert len(INSTRUCTIONS) < 2_048
 
 

@@ -136,6 +136,7 @@ def test_doctor_puts_problems_last_and_tables_on_one_line(capsys: pytest.Capture
     tables = [provider(name, live=False, reachable=None, remarks="Published prices.") for name in ("one", "two")]
     found = {
         "configuration": {"version": "1"},
+        "purchases": {"watchdog": "none runs"},
         "providers": [provider("old", stale=True), provider("new", state="unknown", confirmed_at=None), *tables],
         "unmapped_gpus": ["GTX 1050"],
         "problems": ["The disk is full."],
@@ -147,10 +148,13 @@ def test_doctor_puts_problems_last_and_tables_on_one_line(capsys: pytest.Capture
     assert any("healthy (stale)" in line for line in lines)
     assert any("not asked yet" in line and "never" in line for line in lines)
     assert any("GTX 1050" in line for line in lines)
+    assert "  watchdog  none runs" in lines
 
 
 def test_doctor_says_when_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.print_examination({"configuration": {}, "providers": [], "unmapped_gpus": [], "problems": []})
+    terminal.print_examination(
+        {"configuration": {}, "purchases": {}, "providers": [], "unmapped_gpus": [], "problems": []}
+    )
     assert capsys.readouterr().out.strip().endswith("All is well.")
 
 
