@@ -104,6 +104,14 @@ async def renew(store: Store, booking_id: str, runner: str, *, until: datetime) 
         return renewed.rowcount == 1
 
 
+async def refuse_lost(store: Store, booking_id: str, runner: str, *, now: datetime) -> None:
+    """Raise LeaseLost unless `runner` still holds the booking: asked last before what cannot be taken back."""
+    mine = and_(bookings.c.id == booking_id, bookings.c.runner == runner, bookings.c.runner_until > now)
+    async with store.read() as connection:
+        if (await connection.execute(select(bookings.c.id).where(mine))).first() is None:
+            raise _lost(booking_id)
+
+
 async def take_due(store: Store, runner: str, *, now: datetime, until: datetime, limit: int = 20) -> list[str]:
     """Hold the open bookings whose next look is due, as many as nobody else is holding."""
     free = or_(bookings.c.runner.is_(None), bookings.c.runner_until <= now)
@@ -147,7 +155,11 @@ async def change(connection: AsyncConnection, booking_id: str, *, runner: str | 
     if runner is not None:
         where = and_(where, bookings.c.runner == runner)
     if (await connection.execute(update(bookings).where(where).values(**values))).rowcount != 1:
-        raise LeaseLost(f"Another process works on booking `{booking_id}` now.", next_step="It goes on there.")
+        raise _lost(booking_id)
+
+
+def _lost(booking_id: str) -> LeaseLost:
+    return LeaseLost(f"Another process works on booking `{booking_id}` now.", next_step="It goes on there.")
 
 
 async def move(

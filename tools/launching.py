@@ -80,6 +80,8 @@ async def _order(work: Work, machine: Machine, *, enforces_end: bool) -> bool:
         )
     await audit.anchor(work.market.settings, work.store)
     await work.point("launch intended")
+    # Whoever slept here for longer than the hold has been succeeded by somebody who looked and found nothing.
+    await booking_book.refuse_lost(work.store, booking.id, work.runner, now=work.now)
     try:
         instance = await work.adapter.launch(order)
     except (ProviderRefused, SlowDown) as refusal:

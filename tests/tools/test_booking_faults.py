@@ -372,3 +372,20 @@ async def test_one_key_many_times_at_once_is_one_booking_and_no_other_refusal(
         assert len(booked) == len(buying.running()) == 1
         assert {type(one) for one in answers if isinstance(one, BaseException)} <= {InFlight}
         await balanced(buying)
+
+
+async def test_whoever_wakes_up_after_its_hold_orders_nothing(buying: Buying) -> None:
+    quote = await buying.quoted()
+    successor = Fulfilment(buying.market)
+
+    async def point(name: str) -> None:
+        if name == "launch intended":
+            (one,) = await booking_book.open_bookings(await buying.store())
+            buying.clock.advance(MINUTE)
+            await successor.advance(one.id)
+
+    buying.market.kept["fulfilment"] = Fulfilment(buying.market, point=point)
+    booked = await buying.books(quote)
+    assert booked.state == "failed"
+    assert not buying.world.cloud.machines
+    await balanced(buying)
