@@ -49,6 +49,7 @@ class Store:
         self._url = url
         self.dialect: Dialect = "sqlite" if url.get_backend_name() == "sqlite" else "postgresql"
         self._writing = asyncio.Lock()
+        self._returning: set[asyncio.Task[None]] = set()
 
     @classmethod
     async def open(cls, url: str, *, migrate: bool = True) -> Store:
@@ -86,7 +87,7 @@ class Store:
             self._translate(problem)
             raise
         finally:
-            await asyncio.shield(connection.close())
+            await self._give_back(connection)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -101,11 +102,19 @@ class Store:
                 self._translate(problem)
                 raise
             finally:
-                await asyncio.shield(connection.close())
+                await self._give_back(connection)
 
     async def close(self) -> None:
         """Close every connection; the store cannot be used afterwards."""
+        await asyncio.gather(*self._returning, return_exceptions=True)
         await self._engine.dispose()
+
+    async def _give_back(self, connection: AsyncConnection) -> None:
+        """Return a connection to the pool whatever becomes of the caller; `close` waits for those under way."""
+        returning = asyncio.ensure_future(connection.close())
+        self._returning.add(returning)
+        returning.add_done_callback(self._returning.discard)
+        await asyncio.shield(returning)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

@@ -194,7 +194,7 @@ async def _call(arguments: argparse.Namespace, settings: Settings) -> int:
 async def _demo(arguments: argparse.Namespace, settings: Settings) -> int:
     from server.demo import run
 
-    return await run(settings, as_json=arguments.json)
+    return await run(settings, as_json=arguments.json, part=arguments.part)
 
 
 async def _migrate(arguments: argparse.Namespace, settings: Settings) -> int:

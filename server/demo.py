@@ -9,15 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import anyio
-from mcp import Client, MCPError, StdioServerParameters
-from mcp.types import TextContent
+from mcp import Client, StdioServerParameters
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from market.errors import BrokerError, Unavailable
 from market.settings import Settings
 from server import demo_booking
+from server.demo_client import ask, command, conversation
 from server.terminal import console, offer_table
 
 REQUEST = "fine-tune Llama 3 8B on 50k examples, EU only, under $3 an hour"
@@ -26,28 +25,19 @@ POLL_SECONDS = 0.5
 MOST_COLUMNS = 120
 
 
-async def run(settings: Settings, *, as_json: bool = False) -> int:
+async def run(settings: Settings, *, as_json: bool = False, part: str | None = None) -> int:
     """Start the server as a client would, hold a short conversation with it, and print what was said.
 
-    Raises the server's refusal, and Unavailable when it does not start.
+    `part` is `market` or `booking` for one half of it. Raises the server's refusal, and Unavailable when it does not
+    start.
     """
     out = console(file=sys.stderr if as_json else None)
     out.width = min(out.width, MOST_COLUMNS)
     said: dict[str, Any] = {}
-    refusal: BrokerError | None = None
-    try:
-        async with Client(_server(settings)) as client:
-            try:
-                await _converse(client, out, said, settings)
-            except BrokerError as problem:
-                refusal = problem
-    except* MCPError:
-        refusal = Unavailable(
-            "The server that the demo started has ended.", next_step="It says why above; or run `gpubroker doctor`."
-        )
-    if refusal is not None:
-        raise refusal
-    said["purchase"] = await demo_booking.show(out)
+    if part != "booking":
+        await conversation(_server(settings), lambda client: _converse(client, out, said, settings))
+    if part != "market":
+        said["purchase"] = await demo_booking.show(out)
     out.print("\n[dim]Add it to your own client: see README, “Use it”.[/]")
     if as_json:
         sys.stdout.write(json.dumps(said) + "\n")
@@ -68,12 +58,11 @@ async def _converse(client: Client, out: Console, said: dict[str, Any], settings
 
 
 def _server(settings: Settings) -> StdioServerParameters:
-    """`gpubroker stdio` of this very installation, with these settings, on the same data folder."""
-    code = "import sys; sys.path[:0] = {!r}; from server.commands import main; sys.exit(main(sys.argv[1:]))"
-    command = ["-c", code.format(sys.path), "stdio", "--data-dir", str(settings.data_dir)]
+    """`gpubroker stdio` with these settings, on the same data folder."""
+    program, *words = command("stdio", "--data-dir", str(settings.data_dir))
     if settings.sync == "off":
-        command.append("--no-sync")
-    return StdioServerParameters(command=sys.executable, args=command, env=dict(os.environ))
+        words.append("--no-sync")
+    return StdioServerParameters(command=program, args=words, env=dict(os.environ))
 
 
 async def _introduce(client: Client, out: Console) -> None:
@@ -105,19 +94,9 @@ async def _unasked(client: Client, wanted: frozenset[str] | None) -> int:
     return sum(one["state"] == "unknown" and (wanted is None or one["provider"] in wanted) for one in providers)
 
 
-async def _ask(client: Client, out: Console, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Call a tool and show the call. Raises Unavailable with the server's words when it refuses."""
-    out.print(f"\n[bold cyan]> {tool}[/] {escape(json.dumps(arguments))}")
-    result = await client.call_tool(tool, dict(arguments))
-    if result.is_error or result.structured_content is None:
-        words = [block.text.split("\n")[0] for block in result.content if isinstance(block, TextContent)]
-        raise Unavailable(f"The demo stopped at `{tool}`: {' '.join(words)[:1_000]}")
-    return dict(result.structured_content)
-
-
 async def _estimate(client: Client, out: Console) -> dict[str, Any]:
     out.print(f"\n[bold]A person asks:[/] “{REQUEST}”")
-    sized = await _ask(client, out, "estimate_workload", {"text": REQUEST})
+    sized = await ask(client, out, "estimate_workload", {"text": REQUEST})
     understood = ", ".join(f"{name} {value}" for name, value in sized["understood"].items())
     out.print(f"  understood: {escape(understood)}")
     parts = ", ".join(f"{name} {value:g}" for name, value in sized.get("memory_gb", {}).items())
@@ -138,7 +117,7 @@ async def _search(client: Client, out: Console, sized: Mapping[str, Any]) -> dic
     understood = sized["understood"]
     wanted = {"total_memory_gb_min": sized["min_vram_gb"], "pricing": [understood["pricing"]], "limit": 6}
     wanted |= {name: understood[name] for name in ("region", "max_price") if name in understood}
-    found = await _ask(client, out, "search_offers", wanted)
+    found = await ask(client, out, "search_offers", wanted)
     out.print(f"  {found['total']} offers match, cheapest first:")
     out.print(offer_table(found["items"], out.width))
     for warning in found.get("warnings", []):
@@ -147,7 +126,7 @@ async def _search(client: Client, out: Console, sized: Mapping[str, Any]) -> dic
 
 
 async def _rank(client: Client, out: Console) -> dict[str, Any]:
-    ranking = await _ask(client, out, "rank_offers", {"workload": REQUEST, "limit": 4})
+    ranking = await ask(client, out, "rank_offers", {"workload": REQUEST, "limit": 4})
     weights = ", ".join(f"{name} {weight:g}" for name, weight in ranking["weights"].items() if weight)
     out.print(f"  {escape(ranking['method'])} over {ranking['compared']} offers; weights: {escape(weights)}")
     for item in ranking["items"]:
@@ -164,7 +143,7 @@ async def _rank(client: Client, out: Console) -> dict[str, Any]:
 
 
 async def _look_closer(client: Client, out: Console, offer_id: str) -> dict[str, Any]:
-    offer = await _ask(client, out, "get_offer", {"id": offer_id})
+    offer = await ask(client, out, "get_offer", {"id": offer_id})
     shown = ("name", "gpu", "memory_gb", "cpu_cores", "ram_gb", "region", "country", "pricing", "price_per_hour")
     for name in (*shown, "currency", "availability", "price_source", "price_as_of", "source_url"):
         if name in offer:
@@ -173,7 +152,7 @@ async def _look_closer(client: Client, out: Console, offer_id: str) -> dict[str,
 
 
 async def _sources(client: Client, out: Console) -> dict[str, Any]:
-    market = await _ask(client, out, "market_overview", {"gpus": 8})
+    market = await ask(client, out, "market_overview", {"gpus": 8})
     states: dict[str, list[str]] = {}
     for provider in market["provider_health"]:
         states.setdefault(provider["state"], []).append(provider["provider"])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 import tempfile
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
@@ -23,13 +22,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from market.errors import Unavailable
+from server.demo_client import ask, command, conversation
 
 WANTED = {"provider": ["sandbox"], "gpu": ["H100"], "pricing": ["on_demand"], "region": ["eu"], "limit": 1}
 HOURS = 2
 SMALL_BUDGET, RAISED_BUDGET = "1", "25"
 BOOTED_SECONDS, WORKED_SECONDS = 120, 1_800
 POLL_SECONDS, MOST_POLLS = 1.0, 40
-_PROGRAM = "import sys; sys.path[:0] = {!r}; from server.commands import main; sys.exit(main(sys.argv[1:]))"
 
 
 async def show(out: Console) -> dict[str, Any]:
@@ -48,42 +47,44 @@ async def show(out: Console) -> dict[str, Any]:
             mandate = await person.types("mandate", "create", *limits)
             budget = float(mandate["constraints"]["budget"])
             out.print(f"  signed: {mandate['id']}, ${budget:.2f} in all, in the sandbox only, for a day")
-            async with Client(person.server(key["secret"])) as client:
-                said = await _buy(client, out, person, mandate["id"], address)
+            said: dict[str, Any] = {}
+            await conversation(
+                person.server(key["secret"]), lambda client: _buy(client, out, said, person, mandate["id"], address)
+            )
             verified = await person.types("audit", "verify")
             out.print(f"  [green]{verified['entries']} entries, every link holds[/]")
             return {**said, "audit": verified}
 
 
-async def _buy(client: Client, out: Console, person: _Person, mandate: str, address: str) -> dict[str, Any]:
+async def _buy(client: Client, out: Console, said: dict[str, Any], person: _Person, mandate: str, address: str) -> None:
     """The agent's conversation, with the person stepping in where only a person can."""
-    found = await _ask(client, out, "search_offers", WANTED)
+    found = await ask(client, out, "search_offers", WANTED)
     offer = found["items"][0]
     out.print(f"  {escape(offer['id'])}: ${offer['price_per_hour']:.2f} an hour, {offer['availability']}")
     wanted = {"offers": [offer["id"]], "duration_hours": HOURS, "disk_gb": 100}
-    quote = await _ask(client, out, "quote_offer", wanted)
+    quote = await ask(client, out, "quote_offer", wanted)
     _show_quote(out, quote)
     order = {"quote_id": quote["quote_id"], "idempotency_key": "demo-1", "max_total": 20}
     refused = await _refused(client, out, "book_quote", order)
     out.print(f"  [yellow]{escape(refused)}[/]")
     out.print("\n[bold]The person decides that this is worth it:[/]")
     await person.types("mandate", "raise", mandate, "--budget", RAISED_BUDGET)
-    booking = await _ask(client, out, "book_quote", order)
+    booking = await ask(client, out, "book_quote", order)
     out.print(f"  booking {booking['id']} is {booking['state']}; held for it: ${booking['held']:.2f}")
     await _advance(address, BOOTED_SECONDS)
     booking = await _until(client, out, booking["id"], "active")
     login = booking["ssh"][0]
     out.print(f"  [green]active[/]: {escape(login)}   [dim]answers: {escape(await _greeting(login))}[/]")
     longer = {"booking_id": booking["id"], "hours": 1, "max_total": 5, "idempotency_key": "demo-2"}
-    extended = await _ask(client, out, "extend_booking", longer)
+    extended = await ask(client, out, "extend_booking", longer)
     out.print(f"  one hour more for ${extended['additional_cost']:.2f}, until {extended['new_end_time']}")
     out.print("\n[dim]… half an hour of work passes in the cloud …[/]")
     await _advance(address, WORKED_SECONDS)
-    ended = await _ask(client, out, "terminate_booking", {"booking_id": booking["id"]})
+    ended = await ask(client, out, "terminate_booking", {"booking_id": booking["id"]})
     out.print(f"  {ended['state']}; final cost ${ended['spent']:.4f}")
     out.print(f"  {escape(ended.get('cost_note', ''))}")
-    spend = await _ask(client, out, "spend_status", {})
-    return {"quote": quote, "booking": ended, "spend": spend}
+    out.print("  [dim](The cloud's clock was put forward, ours was not: that is the difference.)[/]")
+    said |= {"quote": quote, "booking": ended, "spend": await ask(client, out, "spend_status", {})}
 
 
 class _Person:
@@ -103,7 +104,7 @@ class _Person:
         shown = " ".join(words)
         self._out.print(f"\n[bold]$ gpubroker {escape(shown)}[/]")
         process = await asyncio.create_subprocess_exec(
-            *_command(*words, "--json"), env=self._environment, stdout=-1, stderr=-1
+            *command(*words, "--json"), env=self._environment, stdout=-1, stderr=-1
         )
         said, wrong = await process.communicate()
         if process.returncode:
@@ -113,21 +114,17 @@ class _Person:
 
     def server(self, secret: str) -> StdioServerParameters:
         """`gpubroker stdio` as a desktop client starts it, with the agent's key."""
-        program, *words = _command("stdio", "--no-sync")
+        program, *words = command("stdio", "--no-sync")
         return StdioServerParameters(
             command=program, args=words, env={**self._environment, "GPUBROKER_AGENT_KEY": secret}
         )
 
 
-def _command(*words: str) -> list[str]:
-    return [sys.executable, "-c", _PROGRAM.format(sys.path), *words]
-
-
 @asynccontextmanager
 async def _cloud() -> AsyncIterator[str]:
     """The simulated cloud as a process of its own; its address."""
-    command = _command("sandbox", "--port", "0", "--calm", "--json", "--seed", "7")
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    cloud = command("sandbox", "--port", "0", "--calm", "--json", "--seed", "7")
+    process = await asyncio.create_subprocess_exec(*cloud, stdout=asyncio.subprocess.PIPE)
     try:
         first = await asyncio.wait_for(process.stdout.readline(), 60) if process.stdout else b""
         if not first:
@@ -136,16 +133,6 @@ async def _cloud() -> AsyncIterator[str]:
     finally:
         process.terminate()
         await process.wait()
-
-
-async def _ask(client: Client, out: Console, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Call a tool and show the call. Raises Unavailable with the server's words when it refuses."""
-    out.print(f"\n[bold cyan]> {tool}[/] {escape(json.dumps(arguments))}")
-    result = await client.call_tool(tool, dict(arguments))
-    if result.is_error or result.structured_content is None:
-        words = [block.text.split("\n")[0] for block in result.content if isinstance(block, TextContent)]
-        raise Unavailable(f"The demo stopped at `{tool}`: {' '.join(words)[:1_000]}")
-    return dict(result.structured_content)
 
 
 async def _refused(client: Client, out: Console, tool: str, arguments: Mapping[str, Any]) -> str:

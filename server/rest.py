@@ -68,7 +68,9 @@ class _Endpoint:
             return not_allowed(request, sorted(self._items))
         try:
             arguments = await _arguments(request, item)
-            result = await item.call(Context(self._market, caller_in(request.scope), trace_id), arguments)
+            key = request.headers.get("idempotency-key")
+            ctx = Context(self._market, caller_in(request.scope), trace_id, idempotency_key=key)
+            result = await item.call(ctx, arguments)
         except BrokerError as refusal:
             return refused(refusal, trace_id)
         return Response(result.model_dump_json(exclude_none=True), headers={"X-Trace-Id": trace_id}, media_type=JSON)

@@ -64,6 +64,9 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     commands["serve"].add_argument("--host", help="address to listen on (127.0.0.1)")
     commands["serve"].add_argument("--port", type=int, help="port to listen on (10355; 0 takes a free one)")
     commands["sync"].add_argument("provider", nargs="*", help="only these providers")
+    commands["demo"].add_argument(
+        "--part", choices=["market", "booking"], help="show only one half: finding and ranking, or buying"
+    )
     commands["search"].add_argument("words", nargs="*", help="words to look for, or filters such as gpu=H100")
     commands["parse"].add_argument("words", nargs="+", help="the workload")
     commands["call"].add_argument("tool", help="the tool's name")

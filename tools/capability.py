@@ -166,13 +166,18 @@ def _given_twice(request: type[Request], arguments: Mapping[str, Any]) -> list[s
     return next((names for names in groups if len(names) > 1), [])
 
 
-def _holds_nul(value: object) -> bool:
-    """Whether there is a NUL anywhere in it: no database takes one, and nobody means one."""
-    if isinstance(value, str):
-        return "\x00" in value
-    if isinstance(value, Mapping):
-        return any(_holds_nul(key) or _holds_nul(inner) for key, inner in value.items())
-    return isinstance(value, list | tuple) and any(map(_holds_nul, value))
+def _holds_nul(arguments: Mapping[str, Any]) -> bool:
+    """Whether there is a NUL anywhere in them, however deep: no database takes one, and nobody means one."""
+    waiting: list[Any] = [arguments]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str) and "\x00" in value:
+            return True
+        if isinstance(value, Mapping):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple):
+            waiting += value
+    return False
 
 
 def _listed(names: list[str]) -> str:

@@ -32,6 +32,8 @@ async def test_templates_and_lists_are_offered_with_words_and_icons(door: Market
         "offer://{id}",
         "gpu://{name}",
         "provider://{name}",
+        "booking://{id}",
+        "alert://{id}",
     }
     assert {resource.uri for resource in resources} == {"gpubroker://gpus", "gpubroker://providers"}
     assert all(template.title and template.description and template.icons for template in templates)
