@@ -9,7 +9,7 @@ PINS := pyproject.toml constraints.txt
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve test bench conformance lint format docs clean
+.PHONY: help setup run serve test bench faults conformance lint format docs clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -28,6 +28,11 @@ test: lint audit $(if $(CI),oracles) ## all checks and tests; branch coverage be
 bench: $(VENV)/.ready-bench ## ratios against a peer or a floor measured in the same run
 	@for bench in tests/bench/[a-z]*.py; do \
 		module=$$(echo "$${bench%.py}" | tr / .); echo "== $$module"; $(BIN)/python -m "$$module" || exit 1; done
+
+faults: $(VENV)/.ready-dev ## kill and crowd the booking engine for an hour; writes docs/reliability.md
+	@$(BIN)/python -m tests.faults.budget
+	@$(BIN)/python -m tests.faults.keys --record docs/reliability.md
+	@$(BIN)/python -m tests.faults.crash --kills 1000 --record docs/reliability.md
 
 conformance: $(VENV)/.ready-dev ## the MCP conformance suite, and tokens counted (needs Node 22)
 	@$(BIN)/python -m tests.conformance.run

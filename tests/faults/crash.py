@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import sys
 import tempfile
@@ -27,13 +28,15 @@ from market.store import Store
 from tests.faults import checks, databases, record
 from tests.faults.cloud import WatchedCloud
 from tests.faults.databases import DATABASES, Database
-from tests.faults.hatchery import Hatchery
+from tests.faults.hatchery import Hatchery, Staying
 from tests.faults.report import RECOVERY, Result, shown
 from tests.faults.worker import SCENARIOS, Call, Fate, Site, Told, opened
 from tests.sandbox import served
 from tools import strays
 
-BATCH = 30
+BATCH = 40
+SLEEPERS = 2
+"""Processes of a batch that are stopped instead of killed, and go on when all has been settled without them."""
 SETTLED_WITHIN_SECONDS = 30.0
 IN_FLIGHT_SECONDS = 61.0
 """A call that died is believed to run for a minute; after that the same call must be answered."""
@@ -41,15 +44,19 @@ _GIVEN_UP_AFTER_SECONDS = 120.0
 _ANY_MOMENT_SHARE = 0.12
 _LONGEST_LIFE_SECONDS = 1.2
 _KILLS_AT_FIRST = 6
+_ENOUGH_VIOLATIONS = 10
 _POINTS_AT_FIRST = 6
 
 
 class Campaign:
     """Batches of kills on one database."""
 
-    def __init__(self, database: Database, kills: int, seed: int, at_once: int, folder: Path) -> None:
+    def __init__(
+        self, database: Database, kills: int, seed: int, at_once: int, folder: Path, minutes: float = math.inf
+    ) -> None:
         self.result = Result(database, seed)
         self._wanted = kills
+        self._until = time.monotonic() + 60 * minutes
         self._chance = random.Random(f"{seed} {database}")
         self._cloud = WatchedCloud(seed)
         self._at_once = at_once
@@ -65,7 +72,7 @@ class Campaign:
                 site = Site(self._folder, url, address)
                 hatchery, market = Hatchery(site, self._at_once), opened(site)
                 try:
-                    while self._killed() < self._wanted and not self.result.violations:
+                    while self._goes_on():
                         await self._one_batch(hatchery, market)
                     await self._last(hatchery, market)
                 finally:
@@ -73,32 +80,40 @@ class Campaign:
         self.result.seconds = time.monotonic() - began
         return self.result
 
+    def _goes_on(self) -> bool:
+        enough = self._killed() >= self._wanted or len(self.result.violations) >= _ENOUGH_VIOLATIONS
+        return not enough and time.monotonic() < self._until
+
     def _killed(self) -> int:
         return self.result.kills.total()
 
     async def _one_batch(self, hatchery: Hatchery, market: Market) -> None:
         self._batch += 1
+        before = len(self.result.violations)
         self._cloud.dial.clear()
         missing = min(BATCH, self._wanted - self._killed())
-        scenarios = tuple(self._drawn(number) for number in range(missing + missing // 5))
+        scenarios = tuple(self._drawn(number) for number in range(missing + missing // 5 + SLEEPERS))
         work = (scenarios, f"{self.result.database}-{self._batch}", self._chance.randrange(2**32))
         prepared = await hatchery.lived("prepare", work)
         self.result.violations += prepared.faults
-        calls = tuple(prepared.calls)
+        calls = tuple(self._chance.sample(prepared.calls, len(prepared.calls)))
         self._cloud.storm()
-        await asyncio.gather(*(self._struck(hatchery, call) for call in calls))
+        asleep = [await hatchery.stays("call", call, self._sleep()) for call in calls[:SLEEPERS]]
+        await asyncio.gather(*(self._struck(hatchery, call) for call in calls[SLEEPERS:]))
         self._late.append((time.monotonic() + IN_FLIGHT_SECONDS, calls))
-        await self._recovered(hatchery, market, calls)
+        await self._recovered(hatchery, market, calls, asleep)
         self._cloud.dial.clear()
         await self._checked(market, calls)
         await self._answered_late(hatchery, wait=False)
         await self._finished(hatchery, market)
-        found = f"settled after {self.result.settled_seconds[-1]:.1f} s, {len(self.result.violations)} violations"
+        found = f"settled after {self.result.settled_seconds[-2]:.1f} s, {len(self.result.violations)} violations"
         print(f"  {self.result.database}: batch {self._batch}, {self._killed()} kills, {found}", flush=True)
+        for one in self.result.violations[before:]:
+            print(f"    {one}", flush=True)
 
     def _drawn(self, number: int) -> str:
         """Every scenario as often as any other, in an order of chance."""
-        return SCENARIOS[number % len(SCENARIOS)] if number < len(SCENARIOS) else self._chance.choice(SCENARIOS)
+        return SCENARIOS[number] if number < len(SCENARIOS) else self._chance.choice(SCENARIOS)
 
     async def _struck(self, hatchery: Hatchery, call: Call) -> None:
         """One process that makes a call and is killed on the way, if it comes to where it is to die."""
@@ -125,15 +140,30 @@ class Campaign:
         if told.killed_at is not None:
             self.result.kills[scenario, told.killed_at] += 1
 
-    async def _recovered(self, hatchery: Hatchery, market: Market, calls: tuple[Call, ...]) -> None:
-        """Two fresh processes go on with what was left, a third dies of it, and the clients repeat their calls."""
+    def _sleep(self) -> Fate:
+        """To be stopped at one of the first points."""
+        return Fate(number=self._chance.randint(1, _POINTS_AT_FIRST), sleeps=True)
+
+    async def _recovered(
+        self, hatchery: Hatchery, market: Market, calls: tuple[Call, ...], asleep: list[Staying]
+    ) -> None:
+        """Two fresh processes go on with what was left, a third dies of it, and the clients repeat their calls.
+
+        Then those that were believed dead wake up, and there must be nothing left for them to spoil.
+        """
         restarted = time.monotonic()
-        doomed = await hatchery.stays("recover", self._fate(RECOVERY))
+        doomed = await hatchery.stays("recover", fate=self._fate(RECOVERY))
         fresh = [await hatchery.stays("recover") for _ in range(2)]
         repeating = asyncio.ensure_future(hatchery.lived("repeat", (calls, 0.0)))
         died: list[float] = []
         doomed.ended.add_done_callback(lambda _ended: died.append(time.monotonic()))
         await self._settled(await market.store(), restarted, died, repeating)
+        for one in asleep:
+            told = await one.woken()
+            self.result.violations += told.faults
+            if told.slept_at is not None:
+                self.result.slept[told.slept_at] += 1
+        await self._settled(await market.store(), time.monotonic(), [], repeating)
         repeated = await repeating
         self.result.violations += repeated.faults
         self.result.answers.update("at once: " + _kind(said) for said in repeated.answers.values())
@@ -218,13 +248,13 @@ def _kind(said: str) -> str:
     return "answered" if _is_booking(said) else said
 
 
-async def campaign(kinds: Sequence[Database], kills: int, seed: int) -> list[Result]:
+async def campaign(kinds: Sequence[Database], kills: int, seed: int, minutes: float = math.inf) -> list[Result]:
     """The kills shared among the databases, side by side."""
     with contextlib.ExitStack() as folders:
         at_once = 4 // len(kinds)
         share = -(-kills // len(kinds))
         runs = [
-            Campaign(kind, share, seed, at_once, Path(folders.enter_context(tempfile.TemporaryDirectory())))
+            Campaign(kind, share, seed, at_once, Path(folders.enter_context(tempfile.TemporaryDirectory())), minutes)
             for kind in kinds
         ]
         return await asyncio.gather(*(one.run() for one in runs))
@@ -236,11 +266,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=60, help="in all, shared among the databases")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--database", choices=[*DATABASES, "both"], default="both")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no batch later than that")
     parser.add_argument("--record", type=Path, help="write the tables into this page")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.CRITICAL)
     kinds = DATABASES if asked.database == "both" else (asked.database,)
-    results = asyncio.run(campaign(kinds, asked.kills, asked.seed))
+    results = asyncio.run(campaign(kinds, asked.kills, asked.seed, asked.minutes))
     command = f"python -m tests.faults.crash --kills {asked.kills} --seed {asked.seed} --database {asked.database}"
     text = "\n\n".join([f"`{command}`", record.surroundings(), *map(shown, results)])
     print(text)

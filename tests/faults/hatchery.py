@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import signal
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
@@ -30,12 +31,12 @@ class Hatchery:
         process, pipe = await asyncio.to_thread(self._born, role, work, fate)
         return await asyncio.to_thread(_heard, process, pipe)
 
-    async def stays(self, role: str, fate: Fate = UNHARMED) -> Staying:
-        """A process that goes on until it is told to stop, or kills itself."""
-        process, pipe = await asyncio.to_thread(self._born, role, None, fate)
-        return Staying(pipe, asyncio.ensure_future(asyncio.to_thread(_heard, process, pipe)))
+    async def stays(self, role: str, work: Any = None, fate: Fate = UNHARMED) -> Staying:
+        """A process that goes on beside the others: until it is told to stop, is done, or kills itself."""
+        process, pipe = await asyncio.to_thread(self._born, role, work, fate)
+        return Staying(process.pid, pipe, asyncio.ensure_future(asyncio.to_thread(_heard, process, pipe)))
 
-    def _born(self, role: str, work: Any, fate: Fate) -> tuple[Any, Connection]:
+    def _born(self, role: str, work: Any, fate: Fate) -> tuple[Any, Any]:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=run, args=(self._site, role, work, fate, theirs), daemon=True)
         process.start()
@@ -46,9 +47,16 @@ class Hatchery:
 class Staying:
     """One that stays: `ended` is done when it is over, however that came."""
 
-    def __init__(self, pipe: Connection, ended: asyncio.Future[Told]) -> None:
+    def __init__(self, pid: int, pipe: Connection, ended: asyncio.Future[Told]) -> None:
+        self._pid = pid
         self._pipe = pipe
         self.ended = ended
+
+    async def woken(self) -> Told:
+        """Let it go on where it was stopped, to its end."""
+        if not self.ended.done():
+            os.kill(self._pid, signal.SIGCONT)
+        return await self.ended
 
     async def stop(self) -> Told:
         """Tell it to stop, and hear the rest."""
@@ -68,6 +76,8 @@ def _heard(process: Any, pipe: Connection) -> Told:
                 told.points.append(said[0])
             elif what == "killed":
                 told.killed_at = said[0]
+            elif what == "asleep":
+                told.slept_at = said[0]
             elif what == "answer":
                 told.answers[said[0]] = said[1]
             elif what == "call":

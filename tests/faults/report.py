@@ -21,6 +21,8 @@ class Result:
     kills: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By scenario and point."""
     met: Counter[tuple[str, str]] = field(default_factory=Counter)
+    slept: Counter[str] = field(default_factory=Counter)
+    """By point: processes that were stopped there and woke up after they had been succeeded."""
     settled_seconds: list[float] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
     states: Counter[str] = field(default_factory=Counter)
@@ -51,7 +53,10 @@ def shown(result: Result) -> str:
     settled = sorted(result.settled_seconds) or [0.0]
     facts = {
         "kills": result.kills.total(),
-        "batches": len(result.settled_seconds),
+        "stopped, succeeded, woken up": ", ".join(
+            f"{count} at {point}" for point, count in sorted(result.slept.items())
+        ),
+        "batches": len(result.settled_seconds) // 2,
         "minutes": f"{result.seconds / 60:.1f}",
         "settled after a restart (median, slowest)": f"{settled[len(settled) // 2]:.1f} s, {settled[-1]:.1f} s",
         "orders the cloud carried out": result.orders,

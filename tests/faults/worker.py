@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import market.commitment
 from adapters import discover
@@ -48,7 +49,8 @@ from tools.fulfilment import Fulfilment, hands
 from tools.sync import sync
 from tools.watchdog import Watchdog
 
-discover(), capabilities()
+discover()
+capabilities()
 
 SCENARIOS = ("book", "extend", "terminate", "compensate", "failover", "scale", "stop")
 ANY_MOMENT = "any moment"
@@ -86,6 +88,8 @@ class Fate:
     number: int | None = None
     """At the so-many-th point, whichever that is."""
     seconds: float | None = None
+    sleeps: bool = False
+    """It is stopped there instead, and wakes up when all the others believe it dead."""
 
     def strikes(self, point: str, number: int) -> bool:
         """Whether this, the `number`-th point, is the end."""
@@ -98,6 +102,7 @@ class Told:
 
     points: list[str] = field(default_factory=list)
     killed_at: str | None = None
+    slept_at: str | None = None
     answers: dict[str, Any] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -160,11 +165,18 @@ def _killed(pipe: Connection, point: str) -> None:
 
 def _pointed(fate: Fate, pipe: Connection) -> Point:
     numbers = itertools.count(1)
+    struck = False
 
     async def point(name: str) -> None:
+        nonlocal struck
         pipe.send(("point", name))
-        if fate.strikes(name, next(numbers)):
+        if struck or not fate.strikes(name, next(numbers)):
+            return
+        struck = True
+        if not fate.sleeps:
             _killed(pipe, name)
+        pipe.send(("asleep", name))
+        os.kill(os.getpid(), signal.SIGSTOP)
 
     return point
 
@@ -185,7 +197,7 @@ def _watch_commitments(point: Point) -> None:
             await point("answer not stored")
             await Commitment.done(self, answer)
 
-    vars(market.commitment)["Commitment"] = Watched  # this process is ours alone
+    mock.patch.object(market.commitment, "Commitment", Watched).start()  # for good: this process is ours alone
 
 
 async def _called(market_here: Market, call: Call) -> Any:

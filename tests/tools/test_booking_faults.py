@@ -69,7 +69,7 @@ async def test_any_fault_anywhere_leaves_one_machine_at_most_and_the_books_in_or
     quote = await buying.quoted()
     struck = Fault(fault, _VALUES.get(fault))  # type: ignore[arg-type]
     for place in {endpoint, "list"} if fault == "lost_reply" else {endpoint}:
-        buying.world.dial.script(place, [struck, struck])  # type: ignore[arg-type]
+        buying.world.dial.script(place, [struck, struck])
     try:
         booked = await buying.books(quote)
     except BrokerError:
