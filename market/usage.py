@@ -8,13 +8,12 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Literal
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from market.booking_book import change_machine
 from market.bookings import Booking, Machine
 from market.money import MILLIONTH
-from market.procurement_tables import bookings, usage_ledger
+from market.procurement_tables import bookings, instances, usage_ledger
 from market.store import Store
 
 Kind = Literal["compute", "storage", "minimum", "adjustment"]
@@ -58,6 +57,10 @@ async def meter(connection: AsyncConnection, booking: Booking, machine: Machine,
     start = machine.metered_until or machine.started_at
     if start is None or until <= start:
         return Decimal(0)
+    seen = instances.c.metered_until.is_not_distinct_from(machine.metered_until)
+    counted = update(instances).where(instances.c.label == machine.label, seen).values(metered_until=until)
+    if (await connection.execute(counted)).rowcount != 1:
+        return Decimal(0)  # somebody else has counted these seconds meanwhile
     span = until - start
     lines: Mapping[Kind, Decimal] = {
         "compute": Decimal(0) if machine.state == "stopped" else cost(booking.price_per_hour_usd, span),
@@ -66,7 +69,6 @@ async def meter(connection: AsyncConnection, booking: Booking, machine: Machine,
     for kind, amount in lines.items():
         if amount:
             await _append(connection, booking, machine.label, kind, start, until, amount, "")
-    await change_machine(connection, machine.label, metered_until=until)
     return await _add_to_booking(connection, booking.id, sum(lines.values(), Decimal(0)))
 
 

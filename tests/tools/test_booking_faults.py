@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.sandbox_dial import FAULTS, Endpoint, Fault
-from market import availability, booking_book, strays
+from market import availability, booking_book, strays, usage
 from market.bookings import Booking
-from market.errors import Conflict, InFlight
-from market.errors import BrokerError
+from market.errors import BrokerError, Conflict, InFlight
 from tests.buying import Buying, opened
 from tests.conftest import ManualClock
 from tools.fulfilment import Fulfilment, hands
@@ -389,3 +389,20 @@ async def test_whoever_wakes_up_after_its_hold_orders_nothing(buying: Buying) ->
     assert booked.state == "failed"
     assert not buying.world.cloud.machines
     await balanced(buying)
+
+
+async def test_the_same_seconds_are_counted_once_whoever_counts_them(
+    tmp_path: Path, clock: ManualClock, database_url: str
+) -> None:
+    async with opened(tmp_path, clock, database_url=database_url) as buying:
+        booking = await buying.active()
+        (machine,), store, now = booking.machines, await buying.store(), buying.clock.now()
+
+        async def counted(until: datetime) -> Decimal:
+            async with store.write() as connection:
+                return await usage.meter(connection, booking, machine, until)
+
+        amounts = await asyncio.gather(counted(now + MINUTE), counted(now + 2 * MINUTE))
+        assert sorted(amount > 0 for amount in amounts) == [False, True]
+        spent = (await buying.booking(booking.id)).spent
+        assert spent == booking.spent + max(amounts)
