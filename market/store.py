@@ -111,10 +111,12 @@ class Store:
 
     async def _give_back(self, connection: AsyncConnection) -> None:
         """Return a connection to the pool whatever becomes of the caller; `close` waits for those under way."""
-        returning = asyncio.ensure_future(connection.close())
+        await asyncio.shield(self._kept(asyncio.ensure_future(connection.close())))
+
+    def _kept(self, returning: asyncio.Task[None]) -> asyncio.Task[None]:
         self._returning.add(returning)
         returning.add_done_callback(self._returning.discard)
-        await asyncio.shield(returning)
+        return returning
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -133,6 +135,15 @@ class Store:
             self._writing.release()
 
     async def _connection(self) -> AsyncConnection:
+        """A connection out of the pool; a caller who gives up while it is being made leaves it to be given back."""
+        connecting = asyncio.ensure_future(self._connected())
+        try:
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            self._kept(asyncio.ensure_future(_unused(connecting)))
+            raise
+
+    async def _connected(self) -> AsyncConnection:
         if self.dialect == "sqlite":
             try:
                 return await self._engine.connect()
@@ -192,6 +203,12 @@ class Store:
             self._accept(version)
             if version != CURRENT:
                 await connection.run_sync(_upgrade)
+
+
+async def _unused(connecting: asyncio.Future[AsyncConnection]) -> None:
+    """Give back a connection nobody waits for any more."""
+    with suppress(SQLAlchemyError, StorageFailed, OSError):
+        await (await connecting).close()
 
 
 def parse_url(url: str) -> URL:

@@ -123,11 +123,11 @@ async def test_fetching_into_an_unusable_folder_ends_with_a_word_in_the_log(
     monkeypatch.setattr("tools.scheduler.TICK_SECONDS", 0)
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    task = asyncio.create_task(
-        app.keep_going(app.make_market(Settings(data_dir=blocked / "data", sync="on")), serving=False)
-    )
+    market = app.make_market(Settings(data_dir=blocked / "data", sync="on"))
+    task = asyncio.create_task(app.keep_going(market, serving=False))
     with caplog.at_level(logging.WARNING, logger="gpubroker"):
         await asyncio.wait([task], timeout=0.5)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        await market.close()
     assert "Make its folder writable" in caplog.text
