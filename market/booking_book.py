@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -179,6 +180,13 @@ async def move(
         raise LeaseLost(
             f"Booking `{booking.id}` has been changed meanwhile.", next_step="Look at it with `list_bookings`."
         )
+
+
+async def reconcile(connection: AsyncConnection, booking_id: str, *, cost: Decimal, note: str) -> bool:
+    """Set the provider's final figure of a booking that ended without one; False when somebody has set it meanwhile."""
+    owing = and_(bookings.c.id == booking_id, bookings.c.provider_cost.is_(None))
+    values = {"final_cost": cost, "provider_cost": cost, "cost_note": note}
+    return (await connection.execute(update(bookings).where(owing).values(values))).rowcount == 1
 
 
 async def change_machine(connection: AsyncConnection, label: str, **values: Any) -> None:

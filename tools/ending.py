@@ -13,7 +13,7 @@ from market import booking_book, journal, usage
 from market.bookings import Booking, Machine
 from market.errors import BrokerError
 from market.money import in_usd
-from tools.work import Work, log
+from tools.work import Work, began, log
 
 if TYPE_CHECKING:
     from market.instances import Bill, Instance
@@ -77,11 +77,29 @@ async def _terminated(work: Work, machine: Machine, instance_id: str) -> Instanc
 
 
 async def _found_and_ended(work: Work, machine: Machine) -> bool:
-    """An order whose answer is missing: what is found under its label is ended."""
+    """An order whose answer is missing: what is found under its label is ours from now on, so that its cost is too."""
     found = [one for one in await work.adapter.find_by_label(machine.label) if one.power != "gone"]
-    for one in found:
-        await work.adapter.terminate(one.id)
-    if found or work.now < (work.booking.settle_until or work.now):
+    if found:
+        async with work.store.write() as connection:
+            for entry in await journal.unfinished(connection, work.booking.id):
+                if entry.step == "launch" and entry.label == machine.label:
+                    outcome = {"instance_id": found[0].id}
+                    await journal.conclude(connection, entry.id, state="done", at=work.now, outcome=outcome)
+            await booking_book.change_machine(
+                connection,
+                machine.label,
+                state="booting",
+                provider_instance_id=found[0].id,
+                started_at=began(found[0], machine, work.now),
+                provider_ends_at=found[0].ends_at,
+                last_seen_at=work.now,
+            )
+        await work.point("found to be ended")
+        for extra in found[1:]:
+            await work.adapter.terminate(extra.id)
+        await work.reload()
+        return await _ended(work, next(one for one in work.live() if one.label == machine.label))
+    if work.now < (work.booking.settle_until or work.now):
         return False
     await work.point("nothing found")
     return await _never_was(work, machine)

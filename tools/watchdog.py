@@ -142,6 +142,9 @@ class Watchdog:
             return
         before = booking.final_cost or Decimal(0)
         async with store.write() as connection:
+            said = ending.explained(before, charged, bills)
+            if not await booking_book.reconcile(connection, booking.id, cost=charged, note=said):
+                return  # another watchdog was quicker
             if charged != before:
                 note = "difference to the provider's final bill"
                 await usage.adjust(connection, booking, machines[-1].label, "adjustment", charged - before, now, note)
@@ -157,12 +160,4 @@ class Watchdog:
                         instances=0,
                         spent=charged - before,
                     )
-            await booking_book.change(
-                connection,
-                booking.id,
-                runner=None,
-                final_cost=charged,
-                provider_cost=charged,
-                cost_note=ending.explained(before, charged, bills),
-            )
             await announce(connection, booking, "booking.reconciled", now, {"final_cost": charged, "counted": before})

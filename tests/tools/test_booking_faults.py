@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from adapters.sandbox_dial import FAULTS, Endpoint, Fault
-from market import availability, booking_book, strays, usage
+from market import availability, booking_book, mandate_book, strays, usage
 from market.bookings import Booking
 from market.errors import BrokerError, Conflict, InFlight
 from tests.buying import Buying, opened
 from tests.conftest import ManualClock
 from tools.fulfilment import Fulfilment, hands
+from tools.watchdog import Watchdog
 
 MINUTE = timedelta(minutes=1)
 
@@ -406,3 +407,42 @@ async def test_the_same_seconds_are_counted_once_whoever_counts_them(
         assert sorted(amount > 0 for amount in amounts) == [False, True]
         spent = (await buying.booking(booking.id)).spent
         assert spent == booking.spent + max(amounts)
+
+
+async def test_a_lost_order_that_is_ended_is_paid_for(buying: Buying) -> None:
+    quote = await buying.quoted()
+    buying.world.dial.script("launch", ["lost_reply"])
+    buying.world.dial.set("server_error", endpoint="list")
+    booked = await buying.books(quote)
+    await buying.passes(MINUTE / 4)
+    ending = asyncio.create_task(buying.asks("terminate_booking", booking_id=booked.id))
+    buying.clock.advance(2 * MINUTE)
+    await ending
+    buying.world.dial.clear()
+    await buying.passes(2 * MINUTE)
+    booking = await buying.booking(booked.id)
+    (machine,) = buying.world.cloud.machines.values()
+    assert booking.is_final
+    assert booking.final_cost == machine.amount(buying.clock.now()) > 0
+    await balanced(buying)
+
+
+async def test_two_watchdogs_book_a_late_bill_once(tmp_path: Path, clock: ManualClock, database_url: str) -> None:
+    async with opened(tmp_path, clock, database_url=database_url) as buying:
+        booking = await buying.active()
+        buying.world.dial.set("server_error", endpoint="bill")
+        await buying.asks("terminate_booking", booking_id=booking.id)
+        ended_one = await buying.booking(booking.id)
+        assert ended_one.is_final
+        assert ended_one.provider_cost is None
+        buying.world.dial.clear()
+        (machine,) = buying.world.cloud.machines.values()
+        machine.price_per_hour *= 2
+        await asyncio.gather(*(Watchdog(buying.market, serving=False).tick() for _ in range(2)))
+        charged = machine.amount(clock.now())
+        assert (await buying.booking(booking.id)).final_cost == charged
+        lines = await usage.entries(await buying.store(), booking.id)
+        assert sum((line.amount for line in lines), Decimal(0)) == charged
+        standing = await mandate_book.standing(await buying.store(), ended_one.mandate_id)
+        assert standing.spent + standing.overrun == charged
+        assert standing.overrun == charged - (ended_one.final_cost or 0)
