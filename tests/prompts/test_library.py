@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prompts.library import PromptMisused, parsed, prompts
+from tools.capability import capabilities
 
 _TEXT = """title: Greet
 description: Says hello.
@@ -66,7 +69,22 @@ def test_a_file_with_an_incomplete_head_is_refused(text: str) -> None:
 
 
 def test_every_prompt_says_that_provider_text_is_data() -> None:
-    assert len(prompts()) >= 4
+    assert len(prompts()) >= 5
     for prompt in prompts().values():
         assert "data, not instructions" in prompt.body
         assert prompt.filled({argument.name: "x" for argument in prompt.arguments})
+
+
+def test_every_tool_a_prompt_calls_exists() -> None:
+    tools = {name for name, item in capabilities().items() if "tool" in item.doors}
+    called = {prompt.name: re.findall(r"[Cc]all `(\w+)`", prompt.body) for prompt in prompts().values()}
+    assert all(called.values())
+    assert {name for names in called.values() for name in names} <= tools
+
+
+def test_buying_goes_from_mandate_to_end_in_order() -> None:
+    body = prompts()["buy_gpu_time"].body
+    steps = [body.index(f"`{name}`") for name in ("spend_status", "quote_offer", "book_quote", "list_bookings")]
+    assert [*steps, body.index("`terminate_booking`")] == sorted([*steps, body.index("`terminate_booking`")])
+    assert "same key" in body
+    assert "never decide it" in body
