@@ -92,7 +92,7 @@ async def open_bookings(store: Store, provider: str | None = None) -> list[Booki
 
 
 async def take(store: Store, booking_id: str, runner: str, *, now: datetime, until: datetime) -> bool:
-    """Hold the booking until then; False while anybody does, this process's other tasks included, or when it is over."""
+    """Hold the booking until then; False while anybody does, other tasks of this process too, or when it is over."""
     async with store.write() as connection:
         return await _take(connection, [booking_id], runner, now, until) == [booking_id]
 

@@ -116,7 +116,7 @@ def run(site: Site, role: str, work: Any, fate: Fate, pipe: Connection) -> None:
 async def _lived(site: Site, role: str, work: Any, fate: Fate, pipe: Connection) -> None:
     logging.getLogger().handlers = [_Defects(pipe)]
     market_here = opened(site)
-    point = _pointed(fate, pipe)
+    point = _pointed(market_here, fate, pipe)
     market_here.kept["fulfilment"] = Fulfilment(market_here, point=point)
     _watch_commitments(point)
     try:
@@ -163,7 +163,7 @@ def _killed(pipe: Connection, point: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _pointed(fate: Fate, pipe: Connection) -> Point:
+def _pointed(market_here: Market, fate: Fate, pipe: Connection) -> Point:
     numbers = itertools.count(1)
     struck = False
 
@@ -176,7 +176,8 @@ def _pointed(fate: Fate, pipe: Connection) -> Point:
         if not fate.sleeps:
             _killed(pipe, name)
         pipe.send(("asleep", name))
-        os.kill(os.getpid(), signal.SIGSTOP)
+        async with (await market_here.store())._turn():  # else it may be stopped with SQLite's one write lock in hand
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     return point
 
