@@ -11,6 +11,7 @@ from tests.faults.report import shown
 KILLS, SEED = 26, 11
 
 
+@pytest.mark.requirement("NFR-S3")
 @pytest.mark.slow
 async def test_what_kill_9_leaves_behind_is_put_in_order_on_both_databases(postgres_url: str) -> None:
     """Real processes on the real clock; `postgres_url` is asked for so that a machine without a server says so."""

@@ -64,6 +64,7 @@ async def test_what_did_not_happen_is_not_told(store: Store, clock: ManualClock)
     assert await _drained(store, "mail") == ["real"]
 
 
+@pytest.mark.requirement("NFR-S3")
 async def test_events_come_again_until_the_consumer_has_dealt_with_them(store: Store, clock: ManualClock) -> None:
     await _publish(store, clock, "a", "b", "c")
     first = await outbox.read_after(store, "mail", limit=2)
@@ -175,6 +176,7 @@ async def test_a_transaction_that_fails_holds_nobody_up_afterwards(postgres_url:
     await store.close()
 
 
+@pytest.mark.requirement("NFR-S3")
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_reader_among_many_writers_sees_every_event_once(store: Store, clock: ManualClock, seed: int) -> None:
     chance = random.Random(seed)

@@ -141,6 +141,7 @@ async def test_revocation_ends_what_runs_when_the_mandate_says_so(buying: Buying
         await buying.books(await buying.quoted(caller=caller), caller=caller)
 
 
+@pytest.mark.requirement("003-6")
 async def test_a_gang_is_had_whole_or_not_at_all(buying: Buying) -> None:
     quote = await buying.quoted(count=3)
     buying.world.dial.script("launch", [None, Fault("refusal", "no_capacity")])

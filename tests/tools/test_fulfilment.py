@@ -77,6 +77,7 @@ async def test_a_refused_order_costs_nothing_and_says_why(buying: Buying) -> Non
     assert await buying.held() == 0
 
 
+@pytest.mark.requirement("PROP-20")
 async def test_the_same_key_buys_once(buying: Buying) -> None:
     quote = await buying.quoted()
     first = await buying.books(quote, idempotency_key="same")
