@@ -85,7 +85,10 @@ async def keep_going(market: Market, *, serving: bool) -> None:
         from tools.scheduler import Scheduler
 
         running.append(Scheduler(market).run())
-    await asyncio.gather(*(_told(one) for one in running))
+    # A group ends when all of them have ended, and cancels each once: none is torn from the database half-way.
+    async with asyncio.TaskGroup() as group:
+        for one in running:
+            group.create_task(_told(one))
 
 
 async def _told(running: Coroutine[Any, Any, None]) -> None:

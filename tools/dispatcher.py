@@ -59,13 +59,11 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Work until cancelled, then give the lease back."""
-        loops = [asyncio.create_task(self._loop(name)) for name in self._rounds]
         try:
-            await asyncio.gather(*loops)
+            async with asyncio.TaskGroup() as group:
+                for name in self._rounds:
+                    group.create_task(self._loop(name))
         finally:
-            for loop in loops:
-                loop.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
             with suppress(BrokerError):
                 await self._release()
 
