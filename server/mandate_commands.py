@@ -118,7 +118,11 @@ async def keys(arguments: argparse.Namespace, settings: Settings) -> int:
 async def mandate(arguments: argparse.Namespace, settings: Settings) -> int:
     """Run one step of `gpubroker mandate`."""
     name, given = _MANDATE_CALLS[arguments.step](arguments)
-    return _said(arguments, await _called(settings, name, given), _MANDATE_WORDS[arguments.step])
+    found = await _called(settings, name, given)
+    code = _said(arguments, found, _MANDATE_WORDS[arguments.step])
+    if arguments.step == "revoke" and not arguments.json:
+        print(_what_runs(found, told_to_end=arguments.terminate))
+    return code
 
 
 def _steps(parser: argparse.ArgumentParser, summaries: Mapping[str, str]) -> dict[str, argparse.ArgumentParser]:
@@ -263,6 +267,16 @@ def _mandate_shown(found: Any) -> None:
 
     facts = _facts(found)
     print_facts(f"Mandate {facts.pop('id')}", {name: facts[name] for name in facts if name != "jws"})
+
+
+def _what_runs(revoked: Any, *, told_to_end: bool) -> str:
+    """What becomes of the machines under a mandate that was revoked just now."""
+    count = revoked.standing.running
+    if not count:
+        return "Nothing runs under it."
+    if told_to_end or (revoked.constraints is not None and revoked.constraints.on_revocation == "terminate"):
+        return f"Machines under it: {count}. The watchdog ends them now; start `gpubroker serve` when none runs."
+    return f"Machines under it: {count}. They go on until their end: end them with `terminate_booking`."
 
 
 def _mandates_listed(found: Any) -> None:

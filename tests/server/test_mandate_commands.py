@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from server.commands import DONE, FAILED, USAGE, main
-from server.mandate_commands import _FLAGS
+from server.mandate_commands import _FLAGS, _what_runs
 from server.usage import parser
-from tools.mandate_forms import CreateMandate, RaiseMandate
+from tools.mandate_forms import Constraints, CreateMandate, MandateView, RaiseMandate, StandingView
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +77,9 @@ def test_a_mandate_is_raised_and_revoked(terminal: Terminal) -> None:
     mandate_id = terminal.json("mandate", "create", "--budget", "5", "--expires", "12h")["id"]
     raised = terminal.json("mandate", "raise", mandate_id, "--budget", "50", "--hourly", "3", "--expires", "2w")
     assert (raised["version"], raised["constraints"]["budget"], raised["constraints"]["hourly_budget"]) == (2, 50, 3)
-    assert "revoked" in terminal.run("mandate", "revoke", mandate_id, "--terminate")
+    said = terminal.run("mandate", "revoke", mandate_id, "--terminate")
+    assert "revoked" in said
+    assert said.endswith("Nothing runs under it.\n")
     assert "No mandate is in force" in terminal.run("mandate", "list")
     assert mandate_id in terminal.run("mandate", "list", "--all")
     assert "already" in terminal.run("mandate", "revoke", mandate_id, code=FAILED)
@@ -158,3 +160,22 @@ def test_every_field_has_its_option() -> None:
     given = {name.removeprefix("--").partition("=")[0] for name in EVERYTHING.split() if name.startswith("--")}
     assert {flag.removeprefix("--") for flag in _FLAGS.values()} - {"agent", "not-before"} <= given
     assert usage.budget == "50"
+
+
+@pytest.mark.parametrize(
+    ("policy", "option", "words"),
+    [
+        ("keep", False, "Machines under it: 2. They go on until their end: end them with `terminate_booking`."),
+        ("keep", True, "Machines under it: 2. The watchdog ends them now; start `gpubroker serve` when none runs."),
+        (
+            "terminate",
+            False,
+            "Machines under it: 2. The watchdog ends them now; start `gpubroker serve` when none runs.",
+        ),
+    ],
+)
+def test_what_becomes_of_running_machines_is_said(policy: str, option: bool, words: str) -> None:
+    revoked = MandateView.model_construct(
+        standing=StandingView.model_construct(running=2), constraints=Constraints.model_construct(on_revocation=policy)
+    )
+    assert _what_runs(revoked, told_to_end=option) == words
