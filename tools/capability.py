@@ -214,6 +214,7 @@ _REASONS: Mapping[str, str] = {
     "enum": "must be one of {expected}",
     "extra_forbidden": "is not known here",
     "finite_number": "must be a finite number",
+    "decimal_max_places": "must have at most {decimal_places} decimals",
     "string_pattern_mismatch": "has a form that is not accepted",
     "string_unicode": "must be text in valid Unicode",
     "int_parsing_size": "is too large a number",

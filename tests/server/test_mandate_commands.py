@@ -106,6 +106,7 @@ def test_an_agent_is_not_let_to_the_pen(terminal: Terminal, monkeypatch: pytest.
 REFUSED = {
     "--budget abc": "`--budget` must be a number",
     "--budget 0": "`--budget` must be above 0",
+    "--budget 0.00000001": "`--budget` must have at most 6 decimals",
     "--budget 5 --hourly -1": "`--hourly` must be at least 0",
     "--budget 5 --max-amount x": "`--max-amount` must be a number",
     "--budget 5 --gpu H1000": "`--gpu`: nothing is called `H1000`",
