@@ -23,25 +23,38 @@ class Hatchery:
         self._site = site
         self.gate = asyncio.Semaphore(at_once)
         """Held for each short-lived process by whoever starts it."""
+        self._alive: set[int] = set()
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["tests.faults.worker", "pytest"])
 
     async def lived(self, role: str, work: Any = None, fate: Fate = UNHARMED) -> Told:
         """One process from its birth to its end."""
         process, pipe = await asyncio.to_thread(self._born, role, work, fate)
-        return await asyncio.to_thread(_heard, process, pipe)
+        return await asyncio.to_thread(self._heard, process, pipe)
 
     async def stays(self, role: str, work: Any = None, fate: Fate = UNHARMED) -> Staying:
         """A process that goes on beside the others: until it is told to stop, is done, or kills itself."""
         process, pipe = await asyncio.to_thread(self._born, role, work, fate)
-        return Staying(process.pid, pipe, asyncio.ensure_future(asyncio.to_thread(_heard, process, pipe)))
+        return Staying(process.pid, pipe, asyncio.ensure_future(asyncio.to_thread(self._heard, process, pipe)))
 
     def _born(self, role: str, work: Any, fate: Fate) -> tuple[Any, Any]:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=run, args=(self._site, role, work, fate, theirs), daemon=True)
+        process: Any = self._context.Process(target=run, args=(self._site, role, work, fate, theirs), daemon=True)
         process.start()
         theirs.close()
+        self._alive.add(process.pid)
         return process, ours
+
+    def _heard(self, process: Any, pipe: Any) -> Told:
+        told = _heard(process, pipe)
+        self._alive.discard(process.pid)
+        return told
+
+    def close(self) -> None:
+        """Let none outlive the campaign, however that ended."""
+        for pid in self._alive:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 class Staying:

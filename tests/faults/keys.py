@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import signal
 import sys
 import tempfile
 import time
@@ -204,6 +205,7 @@ def main() -> int:
     parser.add_argument("--record", type=Path, help="write the tables into this page")
     asked = parser.parse_args()
     logging.basicConfig(level=logging.CRITICAL)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing is left behind
     kinds = DATABASES if asked.database == "both" else (asked.database,)
     repeated, budgets = asyncio.run(both(kinds, asked.times, asked.rounds, asked.seed))
     command = f"python -m tests.faults.keys --times {asked.times} --rounds {asked.rounds} --seed {asked.seed}"
