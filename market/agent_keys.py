@@ -24,7 +24,8 @@ from market.store import Store
 if TYPE_CHECKING:
     from sqlalchemy import Row
 
-SECRET_PREFIX = "gpbk_"  # noqa: S105 - how a secret begins, not one
+KEY_PREFIX = "gpbk_"
+"""How the secret of a key begins."""
 _SEED_BYTES = 32
 _NEW_KEY = "The owner makes one with `gpubroker keys create`."
 
@@ -93,16 +94,16 @@ async def create(
     public_key = str(pair.as_dict(private=False)["x"])
     row = {name: getattr(key, name) for name in AgentKey.__dataclass_fields__}
     await connection.execute(insert(agent_keys).values(**row, public_key=public_key))
-    return key, SECRET_PREFIX + _encoded(seed)
+    return key, KEY_PREFIX + _encoded(seed)
 
 
 async def presented(store: Store, secret: str, now: datetime) -> AgentKey:
     """The key whose secret this is. Raises NotSignedIn for a secret that is wrong, expired or revoked."""
     from market.signing import ed25519
 
-    seed = _decoded(secret.removeprefix(SECRET_PREFIX)) if secret.startswith(SECRET_PREFIX) else b""
+    seed = _decoded(secret.removeprefix(KEY_PREFIX)) if secret.startswith(KEY_PREFIX) else b""
     if len(seed) != _SEED_BYTES:
-        raise NotSignedIn(f"This is no agent key: one begins with `{SECRET_PREFIX}`.", next_step=_NEW_KEY)
+        raise NotSignedIn(f"This is no agent key: one begins with `{KEY_PREFIX}`.", next_step=_NEW_KEY)
     thumbprint = ed25519(seed).thumbprint()
     async with store.read() as connection:
         found = await _found(connection, agent_keys.c.thumbprint == thumbprint)

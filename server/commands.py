@@ -260,7 +260,16 @@ async def _called(settings: Settings, name: str, arguments: dict[str, Any]) -> A
         )
     market: Market
     async with _market(settings) as market:
+        if tools[name].scope == "bookings:read":
+            await _brought_on(market)
         return await tools[name].call(Context(market, await local_caller(market)), arguments)
+
+
+async def _brought_on(market: Market) -> None:
+    """No process of ours may be running: what is due for bookings is done now, so that what is shown is not old."""
+    from tools.fulfilment import hands
+
+    await hands(market).sweep()
 
 
 def _named(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:

@@ -17,6 +17,7 @@ from tools.capability import Request, Result, capabilities, capability
 from tools.launch_request import LaunchRequest
 from tools.offer_facts import no_such_offer
 from tools.offer_view import Moment
+from tools.order_targets import buyable
 from tools.readings import Readings
 from tools.search import SearchOffers, SomeDollars, known_gpu, known_region, market_query
 
@@ -122,6 +123,8 @@ async def create_alert(ctx: Context, request: CreateAlert) -> AlertView:
     reading = Readings(snapshot).of(target, "")
     condition = _condition(request, target)
     order = None if request.limit_order is None else await _order(ctx, request.limit_order, condition)
+    if order is not None:
+        target = await buyable(ctx, target)
     now = ctx.market.clock.now()
     alert = Alert(
         id=alert_book.new_alert_id(),

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from market import agent_keys
-from market.agent_keys import AGENT_SCOPES, SECRET_PREFIX, AgentKey
+from market.agent_keys import AGENT_SCOPES, KEY_PREFIX, AgentKey
 from market.context import LOCAL_OWNER
 from market.errors import Conflict, NotFound, NotSignedIn
 from market.procurement_tables import agent_keys as table
@@ -26,7 +26,7 @@ async def made(store: Store, name: str = "agent") -> tuple[AgentKey, str]:
 
 async def test_whoever_shows_the_secret_is_the_agent(store: Store) -> None:
     key, secret = await made(store)
-    assert secret.startswith(SECRET_PREFIX)
+    assert secret.startswith(KEY_PREFIX)
     shown = await agent_keys.presented(store, secret, NOW)
     assert shown == key
     assert (shown.caller.identity, shown.caller.scopes) == (key.id, AGENT_SCOPES)
@@ -40,10 +40,10 @@ class TestKeys:
         _, secret = await made(store)
         async with store.read() as connection:
             row = (await connection.execute(select(table))).one()
-        assert secret.removeprefix(SECRET_PREFIX) not in str(row)
+        assert secret.removeprefix(KEY_PREFIX) not in str(row)
         for public in (row.public_key, row.thumbprint):
             with pytest.raises(NotSignedIn):
-                await agent_keys.presented(store, SECRET_PREFIX + public, NOW)
+                await agent_keys.presented(store, KEY_PREFIX + public, NOW)
 
     async def test_a_key_is_good_until_it_expires_or_is_revoked(self, store: Store) -> None:
         key, secret = await made(store)
@@ -62,7 +62,7 @@ class TestKeys:
         with pytest.raises(NotSignedIn) as refused:
             await agent_keys.presented(store, wrong, NOW)
         assert refused.value.status == 401
-        assert not wrong or wrong not in str(refused.value) or wrong == SECRET_PREFIX
+        assert not wrong or wrong not in str(refused.value) or wrong == KEY_PREFIX
 
     async def test_two_good_keys_never_share_a_name(self, store: Store) -> None:
         first, _ = await made(store)

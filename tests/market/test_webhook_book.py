@@ -12,13 +12,15 @@ from market.store import Store
 from market.webhook_book import Delivery, Webhook, new_delivery
 from tests.conftest import ManualClock
 
+SEALED, RESEALED = "v1.sealed", "v1.b"
+
 
 def hook(number: int, clock: ManualClock, **facts: object) -> Webhook:
     made = Webhook(
         id=f"webhook-{number}",
         owner="me",
         url=f"https://h{number}.example/",
-        sealed_secret="v1.sealed",
+        sealed_secret=SEALED,
         events=("alert.fired", "booking.*"),
         created_at=clock.now(),
     )
@@ -56,7 +58,7 @@ async def test_a_webhook_reads_back_as_it_was_kept_and_is_its_owners(store: Stor
     assert await webhook_book.of_owner(store, "other", made.id) == []
     async with store.write() as connection:
         assert not await webhook_book.rotate(
-            connection, "other", made.id, sealed_secret="v1.b", sealed_previous_secret=None
+            connection, "other", made.id, sealed_secret=RESEALED, sealed_previous_secret=None
         )
         assert not await webhook_book.remove(connection, "other", made.id)
         assert await webhook_book.remove(connection, "me", made.id)
