@@ -128,9 +128,12 @@ async def _made(work: Work, machine: Machine, instance: Instance) -> bool:
     dearer = usd is not None and usd > booking.price_per_hour_usd
     async with work.store.write() as connection:
         for entry in await journal.unfinished(connection, booking.id):
-            if entry.step == "launch" and entry.label == machine.label:
-                outcome = {"instance_id": instance.id, "price_per_hour_usd": usd}
-                await journal.conclude(connection, entry.id, state="done", at=now, outcome=outcome)
+            if entry.label != machine.label:
+                continue
+            # What else is open is a duplicate's end that nobody finished; whoever has just looked has ended it anew.
+            outcome = {"instance_id": instance.id, "price_per_hour_usd": usd} if entry.step == "launch" else {}
+            state: journal.Ended = "done" if entry.step == "launch" else "unknown"
+            await journal.conclude(connection, entry.id, state=state, at=now, outcome=outcome)
         await booking_book.change_machine(
             connection,
             machine.label,

@@ -59,11 +59,16 @@ async def _trading(kind: Database, seed: int) -> AsyncIterator[tuple[Market, Wat
         async with databases.empty(kind, Path(name)) as url:
             market = opened(Site(Path(name), url, address))
             try:
-                await sync(market, [Sandbox], connect=market.connect)
-                await market.refresh()
+                await _sold_now(market)
                 yield market, cloud
             finally:
                 await market.close()
+
+
+async def _sold_now(market: Market) -> None:
+    """Its offers in the catalogue, confirmed just now: an old price is not quoted."""
+    await sync(market, [Sandbox], connect=market.connect)
+    await market.refresh()
 
 
 async def _asks(market: Market, capability: str, caller: Caller = LOCAL_OWNER, **arguments: Any) -> Any:
@@ -118,6 +123,7 @@ async def small_budget(kind: Database, rounds: int, seed: int = 7) -> Result:
     began, result = time.monotonic(), Result(kind)
     async with _trading(kind, seed) as (market, cloud):
         for number in range(rounds):
+            await _sold_now(market)
             caller, mandate_id = await _buyer(market, number)
             quotes = await _side_by_side(
                 _asks(market, "quote_offer", caller, offers=[PLAIN], duration_hours=HOURS) for _ in range(AT_ONCE)

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from adapters.sandbox_cloud import REFUSALS, SandboxRefusal
 from adapters.sandbox_dial import FAULTS, Endpoint, Fault
-from market import availability, booking_book, mandate_book, strays, usage
+from market import availability, booking_book, journal, mandate_book, strays, usage
 from market.bookings import Booking
 from market.errors import BrokerError, Conflict, InFlight
 from tests.buying import Buying, opened
@@ -446,3 +447,28 @@ async def test_two_watchdogs_book_a_late_bill_once(tmp_path: Path, clock: Manual
         standing = await mandate_book.standing(await buying.store(), ended_one.mandate_id)
         assert standing.spent + standing.overrun == charged
         assert standing.overrun == charged - (ended_one.final_cost or 0)
+
+
+async def test_a_duplicate_s_end_that_was_cut_off_leaves_no_step_open(buying: Buying) -> None:
+    quote = await buying.quoted()
+    dying_at(buying, "duplicate to be ended")
+    buying.world.dial.script("launch", [Fault("duplicate")])
+    launch = buying.world.cloud.launch
+
+    def answers_without_id(*order: Any, **more: Any) -> Any:
+        launch(*order, **more)
+        raise SandboxRefusal("no_such_code", "")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(buying.world.cloud, "launch", answers_without_id)
+        patch.setitem(REFUSALS, "no_such_code", 500)
+        with pytest.raises(Killed):
+            await buying.books(quote)
+    await buying.passes(3 * MINUTE)
+    (booking,) = await booking_book.open_bookings(await buying.store())
+    assert booking.state == "active"
+    assert len(buying.running()) == 1
+    steps = await journal.entries(await buying.store(), booking.id)
+    assert [one.step for one in steps if one.state == "intended"] == []
+    assert "terminate" in [one.step for one in steps]
+    await balanced(buying)
