@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from market import booking_book
+from market.agent_keys import AGENT_SCOPES
+from market.context import Caller
 from market.errors import ValidationFailed
 from tests.buying import Buying, opened
 from tests.conftest import ManualClock
@@ -35,8 +37,12 @@ async def test_an_order_on_a_gpu_buys_one_machine_of_a_provider_that_can_be_book
     assert len(buying.running()) == 1
 
 
-async def test_an_order_for_what_nobody_can_book_here_is_refused_with_what_can(buying: Buying) -> None:
-    filters = {"gpu": ["H100"], "provider": ["lambdalabs"]}
-    with pytest.raises(ValidationFailed, match="can be booked here") as refused:
-        await buying.asks("create_alert", filters=filters, when="price_below", threshold=50, limit_order=ORDER)
-    assert "sandbox" in refused.value.next_step
+async def test_an_order_for_what_its_mandate_does_not_name_is_refused_when_it_is_made(buying: Buying) -> None:
+    key = await buying.asks("create_key", name="buyer")
+    await buying.asks("create_mandate", agent=key.id, budget=5, providers=["vultr"])
+    caller = Caller("buyer", AGENT_SCOPES, agent_key_id=key.id)
+    filters = {"gpu": ["H100"], "provider": ["sandbox"]}
+    with pytest.raises(ValidationFailed, match="can be booked here under your mandate"):
+        await buying.asks(
+            "create_alert", caller=caller, filters=filters, when="price_below", threshold=50, limit_order=ORDER
+        )
