@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from market.alerts import OF_PRICE, STOCK_CODES, Alert, Condition, ConditionKind, LimitOrder, Target
 from market.context import Context
-from market.errors import Conflict, InternalFault, MandateRefused, NotAllowed, NotFound, ValidationFailed
+from market.errors import Conflict, MandateRefused, NotAllowed, NotFound, ValidationFailed
 from market.money import Money
-from tools.capability import Request, Result, capabilities, capability
+from tools.capability import Request, Result, capabilities, capability, intent_of
 from tools.launch_request import LaunchRequest
 from tools.offer_facts import no_such_offer
 from tools.offer_view import Moment
@@ -23,7 +23,6 @@ from tools.search import SearchOffers, SomeDollars, known_gpu, known_region, mar
 
 if TYPE_CHECKING:
     from market.alert_index import Reading
-    from market.commitment import Commitment
     from market.snapshot import Snapshot
 
 MOST_LIVE = 10_000
@@ -180,13 +179,6 @@ async def delete_alert(ctx: Context, request: DeleteAlert) -> Deleted:
             raise NotFound("No such alert of yours.", next_step="`list_alerts` shows them.")
         await commitment.begin(connection, action="delete_alert", subject=request.alert_id, details={})
     return Deleted(deleted=request.alert_id)
-
-
-def intent_of(ctx: Context) -> Commitment:
-    """What a change begins in its own transaction."""
-    if ctx.commitment is None:
-        raise InternalFault("A change was called past its gate.")
-    return ctx.commitment
 
 
 async def _one(ctx: Context, alert_id: str) -> AlertView:

@@ -12,10 +12,10 @@ import anyio
 from pydantic import Field
 
 from market.context import Context
-from market.errors import InternalFault, MandateRefused, OrderRefused, QuoteUnusable
+from market.errors import MandateRefused, OrderRefused, QuoteUnusable
 from tools import authority, orders
 from tools.booking_view import BookedQuote, line
-from tools.capability import Request, capability
+from tools.capability import Request, capability, intent_of
 from tools.fulfilment import hands
 from tools.launch_request import LaunchRequest
 from tools.legs import LIVE_PRICE_SECONDS, alternatives, bookable_providers
@@ -46,9 +46,7 @@ class BookQuote(Request):
 @capability("POST /bookings", "POST /rentals/provision", scope="procure:spend", effect="spend", open_world=True)
 async def book_quote(ctx: Context, request: BookQuote) -> BookedQuote:
     """Buy what was quoted, within the mandate. The same key never buys twice; poll `list_bookings` until active."""
-    commitment = ctx.commitment
-    if commitment is None:
-        raise InternalFault("A purchase was called past its gate.")
+    commitment = intent_of(ctx)
     if commitment.subject is not None:
         return await _brought_on(ctx, commitment.subject)
     quote = await _usable_quote(ctx, request)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import AliasChoices, Field
 
 from market.context import Context
-from market.errors import Conflict, InFlight, InternalFault, NotFound, QuoteUnusable
+from market.errors import Conflict, InFlight, NotFound, QuoteUnusable
 from market.money import Money
 from tools import authority
 from tools.booking_view import BookingLine, line
-from tools.capability import Request, Result, capability
+from tools.capability import Request, Result, capability, intent_of
 from tools.fulfilment import HOLD, hands
 from tools.offer_view import Moment
 from tools.search import SomeDollars
@@ -101,9 +101,7 @@ async def extend_booking(ctx: Context, request: ExtendBooking) -> ExtendedBookin
     """Keep a booking longer, at its own price, under the mandate."""
     store = await ctx.market.store()
     booking = await own(ctx, store, request.booking_id)
-    commitment = ctx.commitment
-    if commitment is None:
-        raise InternalFault("A purchase was called past its gate.")
+    commitment = intent_of(ctx)
     cost = _cost_of(booking, request.hours)
     ends_at = booking.ends_at + timedelta(hours=request.hours)
     if commitment.subject is None:

@@ -18,12 +18,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from market.context import Context
 from market.errors import BrokerError, InternalFault, NotAllowed, ValidationFailed
+
+if TYPE_CHECKING:
+    from market.commitment import Commitment
 
 log = logging.getLogger("gpubroker")
 
@@ -240,6 +243,13 @@ def _reason(error: Any) -> str:
     if template is not None:
         return template.format(**error.get("ctx", {}))
     return _KINDS.get(kind.partition("_")[0], "is not valid")
+
+
+def intent_of(ctx: Context) -> Commitment:
+    """What a change begins in its own transaction."""
+    if ctx.commitment is None:
+        raise InternalFault("A change was called past its gate.")
+    return ctx.commitment
 
 
 _REGISTRY: dict[str, Capability[Any, Any]] = {}

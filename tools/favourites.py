@@ -10,8 +10,8 @@ from pydantic import Field, WithJsonSchema
 from market.context import Context
 from market.errors import NotFound
 from market.offers import clean_text
-from tools.alerts import checked_filters, intent_of
-from tools.capability import Door, Request, Result, capability
+from tools.alerts import checked_filters
+from tools.capability import Door, Request, Result, capability, intent_of
 from tools.evidence import proved
 from tools.offer_facts import no_such_offer
 from tools.offer_view import Moment, OfferLine, line

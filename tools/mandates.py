@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from market.context import LOCAL_OWNER, Context
 from market.errors import Conflict, ValidationFailed
-from tools.alerts import intent_of
-from tools.capability import Door, capability
+from tools.capability import Door, capability, intent_of
 from tools.mandate_forms import (
     CreateMandate,
     ListMandates,

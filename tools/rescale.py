@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import AliasChoices, Field
 
 from market.context import Context
-from market.errors import Conflict, InternalFault, OrderRefused, QuoteUnusable
+from market.errors import Conflict, OrderRefused, QuoteUnusable
 from tools import authority
 from tools.booking_view import BookingLine, line
 from tools.bookings import as_purchase, held, own, refuse_changed
-from tools.capability import Door, Request, capability
+from tools.capability import Door, Request, capability, intent_of
 from tools.fulfilment import hands
 from tools.search import SomeDollars
 
@@ -44,9 +44,7 @@ async def scale_booking(ctx: Context, request: ScaleBooking) -> BookingLine:
     """Add machines of the same product to a running booking, until its end and under its mandate."""
     store = await ctx.market.store()
     booking = await own(ctx, store, request.booking_id)
-    commitment = ctx.commitment
-    if commitment is None:
-        raise InternalFault("A purchase was called past its gate.")
+    commitment = intent_of(ctx)
     if commitment.subject is None:
         await _added(ctx, store, booking, request)
         await commitment.anchored()

@@ -11,8 +11,7 @@ from pydantic import AfterValidator, AliasChoices, Field, WithJsonSchema
 
 from market.context import Context
 from market.errors import Conflict, NotFound, ValidationFailed
-from tools.alerts import intent_of
-from tools.capability import Door, Request, Result, capability
+from tools.capability import Door, Request, Result, capability, intent_of
 from tools.offer_view import Moment
 
 if TYPE_CHECKING:
