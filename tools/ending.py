@@ -155,6 +155,8 @@ async def close(work: Work, closes_as: str, reason: str) -> bool:
     from market import mandate_book
 
     async with work.store.write() as connection:
+        # First of all: whoever was succeeded meanwhile settles nothing.
+        await booking_book.change(connection, booking.id, runner=work.runner, next_check_at=None)
         metered = await usage.total(connection, booking.id)
         metered += await _minimum(work, booking, connection)
         owed = charged(list(bills.values())) if bills else Decimal(0)

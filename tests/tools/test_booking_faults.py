@@ -472,3 +472,21 @@ async def test_a_duplicate_s_end_that_was_cut_off_leaves_no_step_open(buying: Bu
     assert [one.step for one in steps if one.state == "intended"] == []
     assert "terminate" in [one.step for one in steps]
     await balanced(buying)
+
+
+async def test_whoever_wakes_up_after_its_hold_settles_nothing(
+    buying: Buying, caplog: pytest.LogCaptureFixture
+) -> None:
+    booking = await buying.active()
+    successor = Fulfilment(buying.market)
+
+    async def point(name: str) -> None:
+        if name == "gone":
+            buying.clock.advance(MINUTE)
+            await successor.advance(booking.id)
+
+    buying.market.kept["fulfilment"] = Fulfilment(buying.market, point=point)
+    ended_one = await buying.asks("terminate_booking", booking_id=booking.id)
+    assert ended_one.state == "terminated"
+    assert [one.getMessage() for one in caplog.records if one.exc_info] == []
+    await balanced(buying)
