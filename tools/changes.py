@@ -63,11 +63,11 @@ async def _not_extended(work: Work, entry: journal.Entry, amount: Decimal, why: 
 
     booking = work.booking
     async with work.store.write() as connection:
+        await booking_book.change(connection, booking.id, runner=work.runner, claimed=booking.claimed - amount)
         await journal.conclude(connection, entry.id, state="refused", at=work.now, outcome={"reason": why})
         await mandate_book.settle(
             connection, booking.mandate_id, claimed=amount, hourly=Decimal(0), instances=0, spent=Decimal(0)
         )
-        await booking_book.change(connection, booking.id, runner=work.runner, claimed=booking.claimed - amount)
         await announce(connection, booking, "booking.not_extended", work.now, {"reason": why})
     await work.point("extension given up")
     await work.reload()
