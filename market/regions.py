@@ -171,7 +171,12 @@ def _from_display(code: str) -> tuple[str | None, str | None]:
 def _from_words(code: str) -> tuple[str | None, str | None]:
     """A country, state or city spelled inside the code; a leading country code; `us-…` with a direction."""
     spoken = re.findall(r"[^\W\d_]+", code)
-    runs = [("".join(spoken[i:j]), "-".join(spoken[i:j])) for i in range(len(spoken)) for j in range(i + 1, i + 4)]
+    runs = [
+        ("".join(spoken[i:j]), "-".join(spoken[i:j]))
+        for i in range(len(spoken))
+        for j in range(i + 1, i + 4)
+        if any(len(word) > 1 for word in spoken[i:j])  # letters set apart are no word
+    ]
     for joined, hyphened in sorted(runs, key=lambda run: -len(run[0])):
         named = _known_regions().get(("@", joined))
         if named:

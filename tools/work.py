@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from market.store import Open, Store
 
 log = logging.getLogger("gpubroker.bookings")
+
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:-]{0,252}")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}")
+_ADDRESS = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9._:/\[\]-]{0,252}")
+"""A host or its address, with a port, a scheme or neither."""
 
 Point = Callable[[str], Awaitable[None]]
 """Told of every moment at which the process may die and another must be able to go on."""
@@ -107,8 +113,11 @@ async def announce(connection: Open, booking: Booking, kind: str, at: datetime, 
 
 
 def access_of(instance: Instance) -> dict[str, object] | None:
-    """How the machine is reached; None while its provider does not say."""
-    if instance.ssh_host is None:
+    """How the machine is reached; None while its provider does not say, or says what is no host or user.
+
+    People paste the line that is made of it into a shell.
+    """
+    if instance.ssh_host is None or not (_HOST.fullmatch(instance.ssh_host) and _USER.fullmatch(instance.ssh_user)):
         return None
     found: dict[str, object] = {
         "ssh_host": instance.ssh_host,
@@ -116,7 +125,7 @@ def access_of(instance: Instance) -> dict[str, object] | None:
         "ssh_user": instance.ssh_user,
     }
     if instance.ports:
-        found["ports"] = {str(inner): outer for inner, outer in instance.ports}
+        found["ports"] = {str(inner): outer for inner, outer in instance.ports if _ADDRESS.fullmatch(outer)}
     return found
 
 

