@@ -115,3 +115,13 @@ async def opened(
         yield Buying(market, world, clock)
     finally:
         await market.close()
+
+
+async def balanced(buying: Buying) -> None:
+    """The mandate holds what open bookings claim, and has spent what closed ones cost; machines have an owner."""
+    all_of_them = await booking_book.of_caller(await buying.store(), None)
+    assert await buying.held() == sum(one.claimed for one in all_of_them)
+    assert await buying.spent() == sum(one.final_cost or 0 for one in all_of_them)
+    owned = {machine.label for one in all_of_them if not one.is_final for machine in one.machines}
+    assert set(buying.running()) <= owned
+    assert len(buying.running()) == len(set(buying.running()))

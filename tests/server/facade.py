@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from starlette.testclient import TestClient
 
@@ -19,3 +20,14 @@ def opened_app(settings: Settings) -> Iterator[TestClient]:
     app = http_app(settings, make_market(settings))
     with TestClient(app, base_url=ADDRESS, raise_server_exceptions=False) as client:
         yield client
+
+
+def error(answer: Any) -> dict[str, Any]:
+    """The one form of a refusal, checked."""
+    body = answer.json()
+    assert list(body) == ["error"]
+    assert list(body["error"]) == ["code", "message", "details", "trace_id"]
+    assert answer.headers["x-trace-id"] == body["error"]["trace_id"]
+    assert answer.headers["content-type"] == "application/json"
+    inner: dict[str, Any] = body["error"]
+    return inner

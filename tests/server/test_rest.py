@@ -18,8 +18,9 @@ from market.context import Context
 from market.errors import RateLimited
 from market.settings import Settings
 from server.rest import MAX_BODY_BYTES, PREFIX, nearest_path
-from tests.server.facade import opened_app
+from tests.server.facade import error, opened_app
 from tests.server.math_arguments import MATH
+from tests.server.missing_things import OF_SOMETHING
 from tools.capability import Request, Result, capabilities
 
 OFFERS = f"{PREFIX}/providers"
@@ -38,20 +39,9 @@ def first_id(http: TestClient) -> str:
     return str(http.get(OFFERS, params={"per_page": 1}).json()["items"][0]["id"])
 
 
-def error(answer: Any) -> dict[str, Any]:
-    """The one form of a refusal, checked."""
-    body = answer.json()
-    assert list(body) == ["error"]
-    assert list(body["error"]) == ["code", "message", "details", "trace_id"]
-    assert answer.headers["x-trace-id"] == body["error"]["trace_id"]
-    assert answer.headers["content-type"] == "application/json"
-    inner: dict[str, Any] = body["error"]
-    return inner
-
-
 def arguments_for(name: str, http: TestClient) -> dict[str, Any]:
     """The least a capability wants."""
-    wanted = {
+    wanted: dict[str, dict[str, Any]] = {
         "get_offer": {"id": first_id(http)},
         "price_history": {"gpu": "H100"},
         "estimate_workload": {"text": "serve Llama 3.1 8B"},
@@ -68,51 +58,6 @@ def arguments_for(name: str, http: TestClient) -> dict[str, Any]:
         "redact_audit": {"actor": "nobody"},
     }
     return wanted.get(name) or MATH.get(name, {})
-
-
-OF_SOMETHING = {
-    "get_approval": {"approval_id": "approval-none"},
-    "decide_approval": {"approval_id": "approval-none", "approved": True},
-    "get_mandate": {"mandate_id": "mandate-none"},
-    "raise_mandate": {"mandate_id": "mandate-none", "budget": 5},
-    "revoke_mandate": {"mandate_id": "mandate-none"},
-    "revoke_key": {"key": "key-none"},
-    "book_quote": {"quote_id": "quote-none", "idempotency_key": "a", "max_total": 1},
-    "extend_booking": {"booking_id": "none", "hours": 1, "max_total": 1, "idempotency_key": "b"},
-    "scale_booking": {"booking_id": "none", "max_total": 1, "idempotency_key": "c"},
-    "start_booking": {"booking_id": "none"},
-    "stop_booking": {"booking_id": "none"},
-    "terminate_booking": {"booking_id": "none"},
-    "remove_favorite": {"offer_id": "no:such:offer"},
-    "delete_alert": {"alert_id": "alert-none"},
-    "delete_webhook": {"webhook_id": "webhook-none"},
-    "list_deliveries": {"webhook_id": "webhook-none"},
-    "replay_deliveries": {"webhook_id": "webhook-none", "delivery_id": "delivery-none"},
-    "rotate_webhook_secret": {"webhook_id": "webhook-none"},
-}
-"""What is about one thing of the caller's, asked about one that is not there."""
-
-
-@pytest.mark.parametrize("name", sorted(OF_SOMETHING))
-def test_a_thing_that_is_not_there_is_not_found_whatever_is_asked_of_it(http: TestClient, name: str) -> None:
-    for route in capabilities()[name].routes:
-        method, path = route.split(" ", 1)
-        given = OF_SOMETHING[name]
-        body = {field: value for field, value in given.items() if f"{{{field}}}" not in path}
-        sent: dict[str, Any] = {"json": body} if method in ("POST", "PUT") else {"params": body}
-        answer = http.request(method, PREFIX + path.format(**given), **sent)
-        assert answer.status_code == 404, (route, answer.text)
-        assert error(answer)["code"] == "NOT_FOUND"
-
-
-def test_the_same_idempotency_key_answers_the_same_and_another_body_is_a_conflict(http: TestClient) -> None:
-    def sent(name: str) -> Any:
-        return http.post(PREFIX + "/keys", json={"name": name}, headers={"Idempotency-Key": "once"})
-
-    first, again, other = sent("buyer"), sent("buyer"), sent("seller")
-    assert first.json() == again.json()
-    assert other.status_code == 422
-    assert error(other)["code"] == "IDEMPOTENCY_CONFLICT"
 
 
 def test_every_route_of_the_registry_answers(http: TestClient) -> None:

@@ -40,7 +40,9 @@ async def ended(buying: Buying, booking_id: str) -> Booking:
 
 
 _VALUES = {"latency": 30.0, "slow_down": 1.0, "clock_skew": 900.0, "wrong_price": 2.0, "refusal": "no_capacity"}
+
 _PLACES: tuple[Endpoint, ...] = ("price", "account", "launch", "list", "status", "terminate", "bill")
+
 _OF_ORDERS = {"duplicate", "no_id", "wrong_price", "vanish", "refusal"}
 _STRIKES = [
     (fault, endpoint)
@@ -162,7 +164,6 @@ async def test_an_offer_that_could_not_be_had_is_remembered_for_an_hour(buying: 
     assert await availability.recent(store, buying.clock.now() + timedelta(hours=2)) == {}
 
 
-@pytest.mark.parametrize(("change", "endpoint"), [("extend", "extend"), ("stop", "stop")])
 async def test_a_watchdog_beside_the_door_orders_nothing_twice(
     tmp_path: Path, clock: ManualClock, database_url: str
 ) -> None:
