@@ -283,6 +283,7 @@ def main() -> int:
     kinds = DATABASES if asked.database == "both" else (asked.database,)
     results = asyncio.run(campaign(kinds, asked.kills, asked.seed, asked.minutes))
     command = f"python -m tests.faults.crash --kills {asked.kills} --seed {asked.seed} --database {asked.database}"
+    command += f" --minutes {asked.minutes:g}" if asked.minutes < math.inf else ""
     text = "\n\n".join([f"`{command}`", record.surroundings(), *map(shown, results)])
     print(text)
     if asked.record:
