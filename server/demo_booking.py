@@ -155,14 +155,15 @@ def _show_quote(out: Console, quote: Mapping[str, Any]) -> None:
 
 async def _until(client: Client, out: Console, booking_id: str, state: str) -> dict[str, Any]:
     """Look at a booking until it is so far. Raises Unavailable when it does not get there."""
+    booking: dict[str, Any] = {}
     for _ in range(MOST_POLLS):
         await anyio.sleep(POLL_SECONDS)
         result = await client.call_tool("list_bookings", {"booking_id": booking_id})
-        booking: dict[str, Any] = (result.structured_content or {})["items"][0]
+        booking = (result.structured_content or {})["items"][0]
         if booking["state"] == state:
             out.print(f"\n[bold cyan]> list_bookings[/] {json.dumps({'booking_id': booking_id})}")
             return booking
-    raise Unavailable(f"The demo stopped: booking {booking_id} is {booking['state']} ({booking.get('reason')}).")
+    raise Unavailable(f"The demo stopped: booking {booking_id} is {booking.get('state')} ({booking.get('reason')}).")
 
 
 async def _advance(address: str, seconds: int) -> None:
