@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from adapters.sandbox_cloud import Temper
-from adapters.sandbox_dial import FaultName
+from adapters.sandbox_dial import Endpoint, FaultName
 from market.bookings import FINAL_STATES
 from market.context import LOCAL_OWNER
 from market.errors import BrokerError, IdempotencyConflict
@@ -47,12 +47,24 @@ _STRIKES = st.sampled_from(
         *((("ignored_termination", "terminate"),) * 4),
     ]
 )
-_SETTLING_ROUNDS = 3
+_SETTLING_ROUNDS = 2
 
 number = st.integers(0, 3)
 hours = st.sampled_from([0.1, 1.0, 4.0])
-waits = st.sampled_from([2, 0, 3])
-"""Minutes, each with a round of the watchdog; a machine boots in one or two."""
+waits = st.sampled_from([1, 0, 2])
+"""Rounds of the watchdog, each after two minutes; a machine has booted by then."""
+_PURCHASES = st.fixed_dictionaries(
+    {
+        "pricing": st.sampled_from(["on_demand", "on_demand", "spot"]),
+        "which": st.integers(0, 5),
+        "count": st.sampled_from([1, 1, 2]),
+        "duration": hours,
+        "disk": st.sampled_from([0, 100]),
+        "failover": st.booleans(),
+        "twice_at_once": st.booleans(),
+        "wait": waits,
+    }
+)
 
 
 class Life(RuleBasedStateMachine):
@@ -90,17 +102,23 @@ class Life(RuleBasedStateMachine):
         self.ran[what] = self.ran.get(what, 0) + 1
 
     @initialize(
-        calm=st.booleans(), enforce_end=st.booleans(), budget=st.sampled_from([2, 20, 500]),
-        approval_above=st.sampled_from([None, None, 1]),
+        calm=st.booleans(), enforce_end=st.booleans(), budget=st.sampled_from([500, 20, 2]),
+        approval_above=st.sampled_from([None, None, None, 1]), strike=st.one_of(st.none(), _STRIKES), bought=_PURCHASES,
     )  # fmt: skip
-    def begin(self, calm: bool, enforce_end: bool, budget: int, approval_above: int | None) -> None:
-        """A cloud of some temper, a process, and a mandate."""
+    def begin(
+        self, calm: bool, enforce_end: bool, budget: int, approval_above: int | None, strike: Any,
+        bought: dict[str, Any],
+    ) -> None:  # fmt: skip
+        """A cloud of some temper, a process, a mandate; and a first purchase, during which something may go wrong."""
         temper = Temper.calm() if calm else Temper(spot_mean_seconds=1_800.0, boot_failure_share=0.1, stock_moves=False)
         self.world = LifeWorld(self.template, temper, enforce_end=enforce_end)
         self.runner.run(self.world.open())
         self._mandate(budget, approval_above)
         self.does(self.world.watchdog.tick())
         self.saw("examples")
+        if strike is not None:
+            self._strike(*strike, times=1)
+        self._buy(**bought)
 
     def _mandate(self, budget: int, approval_above: int | None) -> None:
         wanted: dict[str, Any] = {"agent": self.at.agent.agent_key_id, "budget": budget, "providers": ["sandbox"]}
@@ -110,16 +128,15 @@ class Life(RuleBasedStateMachine):
         if made is not None and not isinstance(made, BrokerError):
             self.mandate = made.id
 
-    @rule(
-        pricing=st.sampled_from(["on_demand", "on_demand", "spot"]), which=st.integers(0, 5),
-        count=st.integers(1, 3), duration=hours, disk=st.sampled_from([0, 100]), failover=st.booleans(),
-        twice_at_once=st.booleans(), wait=waits,
-    )  # fmt: skip
-    def buy(
-        self, pricing: str, which: int, count: int, duration: float, disk: int, failover: bool, twice_at_once: bool,
+    @rule(bought=_PURCHASES)
+    def buy(self, bought: dict[str, Any]) -> None:
+        """Quote and book under a fresh key, perhaps by two calls at once, and perhaps wait until it runs."""
+        self._buy(**bought)
+
+    def _buy(
+        self, *, pricing: str, which: int, count: int, duration: float, disk: int, failover: bool, twice_at_once: bool,
         wait: int,
     ) -> None:  # fmt: skip
-        """Quote and book under a fresh key, perhaps by two calls at once, and perhaps wait until it runs."""
         quote = self.does(
             self.at.asks(
                 "quote_offer",
@@ -134,7 +151,7 @@ class Life(RuleBasedStateMachine):
             return self.saw("quote refused")
         self.quotes.append(quote.quote_id)
         self._book(quote.quote_id, f"key-{len(self.asked)}", at_once=2 if twice_at_once else 1)
-        self.runner.run(self.at.passes(wait * MINUTE, wait))
+        self.runner.run(self.at.passes(2 * wait * MINUTE, wait))
 
     @rule(which=number, key=number, fresh=st.booleans())
     def book_again(self, which: int, key: int, fresh: bool) -> None:
@@ -189,7 +206,7 @@ class Life(RuleBasedStateMachine):
 
         answer = self.runner.run(side_by_side())
         self.saw(f"{what}: {answer.code if isinstance(answer, BrokerError) else 'lost' if answer is None else 'done'}")
-        self.runner.run(self.at.passes(wait * MINUTE, wait))
+        self.runner.run(self.at.passes(2 * wait * MINUTE, wait))
 
     @rule(what=st.sampled_from(["approve", "decline", "raise", "lower", "revoke and keep", "revoke and terminate"]))
     def person_decides(self, what: str) -> None:
@@ -213,11 +230,11 @@ class Life(RuleBasedStateMachine):
             if key is not None:
                 self._book(one.subject, key)
 
-    @rule(seconds=st.sampled_from([20, 120, 900, 4 * 3_600, -1, -45]), rounds=st.integers(1, 3))
+    @rule(seconds=st.sampled_from([20, 120, 900, 4 * 3_600, -1, -45]), rounds=st.integers(1, 2))
     def time_passes(self, seconds: int, rounds: int) -> None:
         """The clock goes on, and the watchdog looks; or somebody sets it back."""
         if seconds < 0:
-            self.at.clock.advance(timedelta(seconds=seconds))
+            self.at.advance(timedelta(seconds=seconds))
         else:
             self.runner.run(self.at.passes(timedelta(seconds=seconds), rounds))
 
@@ -233,9 +250,11 @@ class Life(RuleBasedStateMachine):
     @rule(strike=_STRIKES, times=st.sampled_from([1, 2, None]), clear=st.booleans())
     def provider_fails(self, strike: tuple[Any, Any], times: int | None, clear: bool) -> None:
         """Something goes wrong at the provider, once, twice or from now on; what went wrong before may be over."""
-        name, endpoint = strike
         if clear:
             self.at.cloud.dial.clear()
+        self._strike(*strike, times=times)
+
+    def _strike(self, name: FaultName, endpoint: Endpoint, *, times: int | None) -> None:
         self.at.costs_more = True
         self.at.duplicates = self.at.duplicates or name == "duplicate"
         self.at.cloud.dial.set(name, _VALUES.get(name), endpoint=endpoint, times=times)

@@ -7,6 +7,7 @@ catalogue read, an agent with a key. What holds is read with plain SQL, beside t
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 import shutil
@@ -83,8 +84,10 @@ def laboratory() -> Iterator[tuple[asyncio.Runner, Template]]:
         template = Template(chance)
         try:
             runner.run(template.prepare())
+            gc.freeze()  # what was made so far stays, and need not be looked through again and again
             yield runner, template
         finally:
+            gc.unfreeze()
             shutil.rmtree(template.root)
 
 
@@ -95,8 +98,8 @@ class LifeWorld:
         template.restore()
         self._template = template
         self.agent = template.agent
-        self.clock = ManualClock()
-        self.cloud = SandboxWorld(self.clock, seed=SEED, temper=temper, enforce_end=enforce_end)
+        self.clock, self._clouds_clock = ManualClock(), ManualClock()
+        self.cloud = SandboxWorld(self._clouds_clock, seed=SEED, temper=temper, enforce_end=enforce_end)
         self.costs_more = False
         """Whether something was done to it that may cost more than was held."""
         self.duplicates = False
@@ -158,8 +161,13 @@ class LifeWorld:
 
     async def _sleep(self, seconds: float) -> None:
         self._gone()
-        self.clock.advance(timedelta(seconds=seconds))
+        self.advance(timedelta(seconds=seconds))
         await asyncio.sleep(0)
+
+    def advance(self, span: timedelta) -> None:
+        """Let time pass here and at the cloud; back it is set here alone."""
+        self.clock.advance(span)
+        self._clouds_clock.advance(max(span, timedelta(0)))
 
     def arm(self, moments: int) -> None:
         """The process dies after so many writes and answers more."""
@@ -217,7 +225,7 @@ class LifeWorld:
         if rounds and span / rounds > _UNATTENDED and not self.cloud.cloud.enforce_end:
             self.costs_more = True  # nobody looked when the lease was over, and the cloud goes on charging
         for _ in range(rounds):
-            self.clock.advance(span / rounds)
+            self.advance(span / rounds)
             await self.tried(self.watchdog.tick())
 
     # What holds
@@ -273,10 +281,11 @@ class LifeWorld:
         self._states = now
 
     def _machines(self, connection: sqlite3.Connection) -> Iterator[str]:
-        """One machine for an order at most, and no more than were bought."""
+        """One machine for an order at most, no more than were bought, and none once the booking is over."""
         if self.duplicates:
             return
-        bought = dict(connection.execute("SELECT id, instance_count FROM bookings").fetchall())
+        of_open = "SELECT id, CASE WHEN final_cost IS NULL THEN instance_count ELSE 0 END FROM bookings"
+        bought = dict(connection.execute(of_open).fetchall())
         running: dict[str, list[str]] = {}
         for one in self.cloud.cloud.machines.values():
             if one.state not in ("ended", "failed"):

@@ -113,9 +113,9 @@ class Story:
 
     def boot(self) -> None:
         """Wait until its machines run."""
-        self.world.clock.advance(MINUTE)
+        self.world.advance(MINUTE)
         self.runner.run(self.world.watchdog.tick())
-        self.world.clock.advance(MINUTE)
+        self.world.advance(MINUTE)
         self.runner.run(self.world.watchdog.tick())
 
     def extend(self) -> None:
