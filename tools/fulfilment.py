@@ -79,7 +79,9 @@ class Fulfilment:
 
         works = [self._held(store, each, gate) for each in due if each not in self._at_work]
         for ended in await asyncio.gather(*works, return_exceptions=True):
-            if isinstance(ended, BaseException):
+            if isinstance(ended, BrokerError):
+                log.warning("a booking waits: %s", ended)
+            elif isinstance(ended, BaseException):
                 log.error("a booking could not be brought on", exc_info=ended)
         return len(due)
 
