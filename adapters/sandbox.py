@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from adapters.base import Adapter, Bill, Instance, Offer, Order, clean_text
+from adapters.breaker import BreakerPolicy
 from adapters.orders import lost
 from market.errors import NoCapacity, OrderRefused, ProviderFailed, ProviderRefused, QuotaExceeded
 from market.instances import LaunchField, Power
@@ -43,6 +44,8 @@ class Sandbox(Adapter):
     notice = "A simulated cloud to practise on; its machines are not real. Start it with `gpubroker sandbox`."
     interval, stale_after, drop_after = timedelta(seconds=60), timedelta(minutes=5), timedelta(minutes=30)
     per_second, concurrency, timeout_seconds = 500.0, 32, 10.0
+    # A machine that is to be ended must not wait half a minute because other calls of ours have failed.
+    breaker = BreakerPolicy(open_seconds=5.0)
     unverified = False
     enforces_end = True
     honours: ClassVar[frozenset[LaunchField]] = frozenset(
