@@ -94,9 +94,11 @@ def _errors() -> Iterator[tuple[str, ...]]:
 
 
 def _tree(kind: type[errors.BrokerError]) -> Iterator[type[errors.BrokerError]]:
+    """The errors callers see; those a module keeps to itself depend on what was imported before."""
     for child in kind.__subclasses__():
-        yield child
-        yield from _tree(child)
+        if child.__module__ == errors.__name__:
+            yield child
+            yield from _tree(child)
 
 
 def _providers() -> Iterator[tuple[str, ...]]:
