@@ -244,21 +244,16 @@ async def terminate_booking(ctx: Context, request: TerminateBooking) -> BookingL
 async def _to_be_ended(ctx: Context, store: Store, booking: Booking) -> None:
     from market import booking_book
     from tools.providers import provider
-    from tools.work import announce
+    from tools.work import begin_end
 
     market, commitment = ctx.market, ctx.commitment
     now = market.clock.now()
-    patience = now + timedelta(seconds=provider(market, booking.provider).end_seconds)
     async with held(ctx, store, booking.id) as runner, store.write() as connection:
         fresh = await booking_book.read(connection, booking.id)
         if fresh is None or fresh.is_final or fresh.state in ("terminating", "stuck"):
             return
         reason = f"ended by {ctx.caller.name}"
-        await booking_book.move(
-            connection, fresh, "terminating",
-            runner=runner, reason=reason, closes_as="terminated", settle_until=patience, next_check_at=None,
-        )  # fmt: skip
-        await announce(connection, fresh, "booking.terminating", now, {"reason": reason})
+        await begin_end(connection, fresh, provider(market, fresh.provider), runner, now, reason)
         if commitment is not None:
             details = {"state": fresh.state}
             await commitment.begin(connection, action="terminate_booking", subject=booking.id, details=details)

@@ -97,22 +97,18 @@ class Watchdog:
         """Begin its end; False while somebody else holds it."""
         from market import booking_book
         from tools.providers import provider
-        from tools.work import announce
+        from tools.work import begin_end
 
         now, runner = self._market.clock.now(), f"{self._holder}-revoked"
         if not await booking_book.take(store, booking.id, runner, now=now, until=now + timedelta(seconds=10)):
             return False
         try:
-            patience = now + timedelta(seconds=provider(self._market, booking.provider).end_seconds)
             async with store.write() as connection:
                 fresh = await booking_book.read(connection, booking.id)
                 if fresh is None or fresh.is_final or fresh.state in ("terminating", "stuck"):
                     return True
-                await booking_book.move(
-                    connection, fresh, "terminating",
-                    runner=runner, reason=reason, closes_as="terminated", settle_until=patience, next_check_at=None,
-                )  # fmt: skip
-                await announce(connection, fresh, "booking.terminating", now, {"reason": reason})
+                adapter = provider(self._market, fresh.provider)
+                await begin_end(connection, fresh, adapter, runner, now, reason)
             return True
         finally:
             await booking_book.release(store, booking.id, runner)

@@ -87,12 +87,27 @@ class Work:
 
     async def begin_end(self, connection: Open, reason: str, closes_as: str) -> None:
         """`end`, inside a transaction."""
-        patience = self.now + timedelta(seconds=self.adapter.end_seconds)
-        await self.move(connection, "terminating", reason, closes_as=closes_as, settle_until=patience)
+        await begin_end(connection, self.booking, self.adapter, self.runner, self.now, reason, closes_as)
 
     def live(self) -> list[Machine]:
         """The machines that may exist at the provider."""
         return [machine for machine in self.booking.machines if machine.state not in ("gone", "failed")]
+
+
+async def begin_end(
+    connection: Open,
+    booking: Booking,
+    adapter: Adapter,
+    runner: str,
+    now: datetime,
+    reason: str,
+    closes_as: str = "terminated",
+) -> None:
+    """Write down that a booking is to be ended, by when its machines must be gone, and tell of it."""
+    patience = now + timedelta(seconds=adapter.end_seconds)
+    values = {"reason": reason, "closes_as": closes_as, "settle_until": patience, "next_check_at": None}
+    await booking_book.move(connection, booking, "terminating", runner=runner, **values)
+    await announce(connection, booking, "booking.terminating", now, {"reason": reason})
 
 
 async def announce(connection: Open, booking: Booking, kind: str, at: datetime, facts: Mapping[str, object]) -> None:
